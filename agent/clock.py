@@ -7,7 +7,9 @@ clocks at once, as a `Stamp`.
 
 from __future__ import annotations
 
+import ctypes
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -21,6 +23,10 @@ class Stamp:
     """UNIX seconds, as the system's clock said then, right or wrong."""
     monotonic: float
     """Seconds of the monotonic clock of this boot."""
+
+
+EARLIEST_TRUE_TIME = 1_704_067_200.0
+"""2024-01-01: no gateway with this software ran before, so an earlier clock was never set."""
 
 
 class Clock(Protocol):
@@ -70,3 +76,95 @@ def _boot_id() -> str:
     except OSError:
         # Without it each start counts as a boot of its own: retries start at once, nothing is lost.
         return f"started-{time.time_ns()}"
+
+
+AGREEMENT = 10.0
+"""Seconds by which the platform's clock and ours may differ and still agree: its answer travels."""
+PATIENCE = 10.0
+"""Seconds after the start for which a likely but unconfirmed clock waits for a second opinion."""
+_TIME_ERROR = 5
+"""adjtimex(2): the clock is not synchronised to a reliable server."""
+
+
+def synchronised() -> bool:
+    """Tell whether the kernel's clock is held by NTP, as adjtimex(2) says."""
+    timex = ctypes.create_string_buffer(512)
+    try:
+        state = ctypes.CDLL(None, use_errno=True).adjtimex(timex)
+    except (OSError, AttributeError):
+        return False
+    return state not in {-1, _TIME_ERROR}
+
+
+@dataclass(frozen=True, slots=True)
+class ClockView:
+    """The wall clock, as it is judged."""
+
+    trusted: bool
+    unset: bool
+    """True: it shows a time before this software was made, and nobody has told a better one."""
+    platform_ahead: float | None
+    """Seconds by which the platform's clock is ahead of ours; None: not heard yet."""
+
+
+class TrustedClock:
+    """Wall time, with a judgement: held by NTP, or in agreement with the platform.
+
+    A clock that was never set (it shows a time before `EARLIEST_TRUE_TIME`) is replaced by the
+    platform's. A likely one that differs from the platform's is kept, for the fault may be at the
+    other end, and the difference is shown.
+    """
+
+    def __init__(self, clock: Clock, synchronised: Callable[[], bool] = synchronised) -> None:
+        self._clock = clock
+        self._synchronised = synchronised
+        self._started = clock.monotonic()
+        self._platform: Stamp | None = None
+
+    def hear(self, platform_time: float) -> None:
+        """Take the platform's clock from an answer that has just come; UNIX seconds."""
+        if platform_time >= EARLIEST_TRUE_TIME:
+            self._platform = Stamp(platform_time, self._clock.monotonic())
+
+    def now(self) -> float:
+        """The best wall time there is; UNIX seconds."""
+        wall = self._clock.wall()
+        if wall < EARLIEST_TRUE_TIME and self._platform is not None:
+            return self._platform_now(self._platform)
+        return wall
+
+    @property
+    def trusted(self) -> bool:
+        """True: what is stamped now by the system's clock needs no correction later."""
+        wall = self._clock.wall()
+        if wall < EARLIEST_TRUE_TIME:
+            return False
+        if self._synchronised():
+            return True
+        platform = self._platform
+        return platform is not None and abs(self._platform_now(platform) - wall) <= AGREEMENT
+
+    def ready_in(self) -> float:
+        """Seconds until records may carry times; 0: now. To be asked again after that."""
+        if self.trusted or self._platform is not None:
+            return 0.0
+        if self._clock.wall() < EARLIEST_TRUE_TIME:
+            return PATIENCE
+        return max(0.0, self._started + PATIENCE - self._clock.monotonic())
+
+    def correction(self, stamp: Stamp) -> float:
+        """Seconds to add to the wall time of a stamp of this boot to make it true."""
+        age = self._clock.monotonic() - stamp.monotonic
+        return self.now() - age - stamp.wall
+
+    def view(self) -> ClockView:
+        """The judgement, for the status file."""
+        wall, platform = self._clock.wall(), self._platform
+        return ClockView(
+            trusted=self.trusted,
+            unset=wall < EARLIEST_TRUE_TIME and platform is None,
+            platform_ahead=None if platform is None else self._platform_now(platform) - wall,
+        )
+
+    def _platform_now(self, platform: Stamp) -> float:
+        return platform.wall + self._clock.monotonic() - platform.monotonic

@@ -17,19 +17,36 @@ Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 SecondsOrNever = Annotated[float, Meta(ge=0, le=86_400)]
 Text = Annotated[str, Meta(min_length=1, max_length=4096)]
 Percent = Annotated[float, Meta(ge=0, le=100)]
+Secret = Annotated[str, Meta(extra={"secret": True})]
+"""Never shown in an error; may be written as file:PATH."""
 
 _MAC = re.compile(r"[0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5}")
 _MD5 = re.compile(r"[0-9A-Fa-f]{32}")
-_WINDOW = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)-([01]?\d|2[0-4]):([0-5]\d)")
+_HOUR = r"(?:(?:[01]?\d|2[0-3]):[0-5]\d|24:00)"
+_WINDOW = re.compile(f"{_HOUR}-{_HOUR}")
+_URL = "a full URL such as https://HOST:8080/voip/api/upload_record"
+_PORT = "a device such as /dev/ttyS1, or a URL that pyserial opens, such as socket://HOST:PORT"
+_DIRECTORY = "the path of the directory in which the recorder leaves its files"
 MOST_BOARDS = 32
 MOST_CHANNELS = 99
+
+
+class Unacceptable(ValueError):
+    """A section's key holds what it does not accept."""
+
+    def __init__(self, key: str, accepted: str) -> None:
+        super().__init__(f"{key}: accepted: {accepted}")
+        self.key = key
+        """The key's path within the section that says so."""
+        self.accepted = accepted
+        """What would be accepted, in words."""
 
 
 class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A group of keys; unknown ones are errors."""
 
 
-class Identity(Section):
+class Identity(Section, frozen=True):
     """Who the gateway is (PROTOCOL.md 2: `satellite`)."""
 
     satellite: str = "auto"
@@ -37,27 +54,30 @@ class Identity(Section):
 
     def __post_init__(self) -> None:
         if self.satellite != "auto" and not _MAC.fullmatch(self.satellite):
-            raise ValueError("a MAC address such as 00:1A:2B:3C:4D:5E, or auto")
+            raise Unacceptable("satellite", "a MAC address such as 00:1A:2B:3C:4D:5E, or auto")
 
 
-class Account(Section):
+class Account(Section, frozen=True):
     """`sa_user` and `sa_password` of the query (PROTOCOL.md 1)."""
 
     user: str | int
-    password_md5: str
+    password_md5: Secret
 
     def __post_init__(self) -> None:
         if not _MD5.fullmatch(self.password_md5):
-            raise ValueError("the password's MD5, 32 hex digits, or file:PATH of a file with it")
+            raise Unacceptable(
+                "password_md5",
+                "the password's MD5, 32 hex digits, or file:PATH of a file that holds it",
+            )
 
     def __repr__(self) -> str:
         return f"Account(user={self.user!r}, password_md5=…)"
 
 
-class Platform(Section):
+class Platform(Section, frozen=True):
     """Where calls and recordings go."""
 
-    url: Text
+    url: Annotated[str, Meta(description=_URL, min_length=1, max_length=4096)]
     query: dict[str, str | int] = {}
     account: Account | None = None
     ca_file: Text | None = None
@@ -69,28 +89,32 @@ class Platform(Section):
     def __post_init__(self) -> None:
         try:
             parts = urlsplit(self.url)
-            usable = parts.scheme in {"http", "https"} and bool(parts.hostname)
             _ = parts.port
+            usable = (
+                parts.scheme in {"http", "https"}
+                and bool(parts.hostname)
+                and not any(character.isspace() for character in self.url)
+            )
         except ValueError:
             usable = False
         if not usable:
-            raise ValueError("a full URL such as https://HOST:8080/voip/api/upload_record")
+            raise Unacceptable("url", _URL)
 
 
-class Board(Section):
+class Board(Section, frozen=True):
     """One box with RJ11 ports on a serial line."""
 
-    port: Text
+    port: Annotated[str, Meta(description=_PORT, min_length=1, max_length=4096)]
     serial: Annotated[int, Meta(ge=1, le=9999)] = 1
     driver: Text = "native"
     baudrate: Annotated[int, Meta(ge=50, le=4_000_000)] = 115_200
     channels: Annotated[int, Meta(ge=1, le=MOST_CHANNELS)] = 8
 
 
-class Recordings(Section):
+class Recordings(Section, frozen=True):
     """Where the recorder leaves its files and how they are read."""
 
-    directory: Text
+    directory: Annotated[str, Meta(description=_DIRECTORY, min_length=1, max_length=4096)]
     pattern: Text | Annotated[tuple[Text, ...], Meta(min_length=1, max_length=32)] = (
         "{start:%Y%m%d-%H%M%S}_{channel}_{direction}_{phone}"
     )
@@ -109,7 +133,9 @@ class Recordings(Section):
             try:
                 ZoneInfo(self.timezone)
             except (OSError, ValueError, LookupError):
-                raise ValueError("a time zone's name such as Asia/Shanghai, or null") from None
+                raise Unacceptable(
+                    "timezone", "a time zone's name such as Asia/Shanghai, or null"
+                ) from None
 
     @property
     def patterns(self) -> tuple[str, ...]:
@@ -117,21 +143,21 @@ class Recordings(Section):
         return (self.pattern,) if isinstance(self.pattern, str) else self.pattern
 
 
-class Reports(Section):
+class Reports(Section, frozen=True):
     """`channelstatus` (PROTOCOL.md 2.1)."""
 
     interval: Seconds = 30.0
     disk_unit: Literal["B", "KiB", "MiB", "GiB"] = "MiB"
 
 
-class Polls(Section):
+class Polls(Section, frozen=True):
     """How often messages and calls are asked for; 0 turns one off."""
 
     messages: SecondsOrNever = 10.0
     calls: SecondsOrNever = 5.0
 
 
-class Uploads(Section):
+class Uploads(Section, frozen=True):
     """How recordings are sent."""
 
     workers: Annotated[int, Meta(ge=1, le=16)] = 2
@@ -140,10 +166,10 @@ class Uploads(Section):
 
     def __post_init__(self) -> None:
         if self.window is not None and not _WINDOW.fullmatch(self.window):
-            raise ValueError('hours and minutes such as "22:00-06:00", or null')
+            raise Unacceptable("window", 'hours and minutes such as "22:00-06:00", or null')
 
 
-class Retry(Section):
+class Retry(Section, frozen=True):
     """When something that failed is tried again."""
 
     first: Seconds = 2.0
@@ -151,28 +177,32 @@ class Retry(Section):
     attention_after: Annotated[int, Meta(ge=1, le=1_000_000)] = 10
     configuration_probe: Seconds = 180.0
 
+    def __post_init__(self) -> None:
+        if self.longest < self.first:
+            raise Unacceptable("longest", f"at least retry.first, which is {self.first:g}")
 
-class Dial(Section):
+
+class Dial(Section, frozen=True):
     """Calls that the platform asks for."""
 
     expire: Seconds = 60.0
 
 
-class Functions(Section):
+class Functions(Section, frozen=True):
     """What messages may name."""
 
     directory: Text | None = None
     aliases: dict[str, str] = {}
 
 
-class Log(Section):
+class Log(Section, frozen=True):
     """What the log says."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     phones: Literal["masked", "full"] = "masked"
 
 
-class Settings(Section):
+class Settings(Section, frozen=True):
     """The whole configuration."""
 
     platform: Platform
@@ -195,9 +225,8 @@ class Settings(Section):
             for index, board in enumerate(self.boards):
                 value = getattr(board, name)
                 if value in seen:
-                    raise ValueError(
-                        f"boards[{index}].{name} is {value!r}, as boards[{seen[value]}] already has;"
-                        f" each board needs its own {name}"
+                    raise Unacceptable(
+                        f"boards[{index}].{name}",
+                        f"a {name} of its own; boards[{seen[value]}] has {value} already",
                     )
                 seen[value] = index
-

@@ -21,10 +21,12 @@ class UnknownDriver(LookupError):
     """No installed package offers a driver of this name."""
 
     def __init__(self, name: str, known: list[str]) -> None:
-        super().__init__(f"no driver {name!r} is installed; there are: {', '.join(known) or 'none'}")
+        super().__init__(
+            f"no driver {name!r} is installed; there are: {', '.join(known) or 'none'}"
+        )
 
 
-class DialRefused(Exception):  # noqa: N818 - a refusal is an answer, not a mistake
+class DialRefused(Exception):
     """The board cannot or will not dial; the message says why, in words for a technician."""
 
 
@@ -53,6 +55,14 @@ class Driver(ABC):
         """Good frames so far."""
         self.bad_frames = 0
         """Damaged frames and stray bytes between frames so far."""
+
+    @property
+    def in_step(self) -> bool:
+        """False while lines are known to be missing: the board lives, but a change may be unheard.
+
+        Only a driver whose wire tells missing lines (by numbering them) needs to say so.
+        """
+        return True
 
     @abstractmethod
     def opened(self) -> None:

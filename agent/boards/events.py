@@ -60,7 +60,7 @@ class DialAnswer:
     reason: str = ""
     """Why not, in words; empty where accepted."""
     busy: bool = False
-    """True: the port was taken just then, nothing was dialled, and it may be tried again."""
+    """True: nothing was dialled, for the port was taken or the order never left; try it again."""
 
 
 Event = BoardHello | ChannelState | DialAnswer

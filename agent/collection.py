@@ -1,0 +1,96 @@
+"""The side of the recordings: the watcher, the intake, and making room."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from agent.clock import Clock, TrustedClock
+from agent.intake import Intake
+from agent.ledger import Ledger
+from agent.ledger.rows import RecordingToSend, StoredCall
+from agent.parts import Alive, Part
+from agent.recordings.disk import Disk, look
+from agent.recordings.names import RecordingNames, display_name
+from agent.recordings.watcher import RecordingWatcher, WatcherView
+from agent.settings import Recordings
+from agent.upkeep import Upkeep
+
+WATCHER_TURN_LONGEST = 120.0
+"""Seconds that one turn of the watcher may take: a batch of files on a slow disk."""
+
+
+class Collection:
+    """The recording directory."""
+
+    def __init__(
+        self,
+        settings: Recordings,
+        boards: Sequence[int],
+        ledger: Ledger,
+        clock: Clock,
+        time: TrustedClock,
+        *,
+        masked: bool,
+        on_new: Callable[[], None],
+    ) -> None:
+        """`masked`: telephone numbers in file names are not shown in the log."""
+        self._settings = settings
+        self._masked = masked
+        zone = ZoneInfo(settings.timezone) if settings.timezone else None
+        self._names = RecordingNames(settings.patterns, zone)
+        self.intake = Intake(
+            settings, self._names, ledger, clock, boards, shown=self.shown, on_new=on_new
+        )
+        self._upkeep = Upkeep(settings, ledger, clock, time, disk=self.disk, shown=self.shown)
+        self._watcher = RecordingWatcher(
+            Path(settings.directory),
+            self._names,
+            settings.settle,
+            settings.scan,
+            clock,
+            self.intake.known,
+            self.intake.take,
+            on_alive=lambda _now: watching.beat(WATCHER_TURN_LONGEST),
+        )
+
+        def watch(stop: threading.Event, _alive: Alive) -> None:
+            self._watcher.run(stop)
+
+        watching = Part("recordings", watch, clock)
+        self.parts = [watching, Part("upkeep", self._upkeep.run, clock)]
+
+    @property
+    def directory(self) -> Path:
+        """Where the recorder leaves its files."""
+        return Path(self._settings.directory)
+
+    def disk(self) -> Disk:
+        """How the disk under the recordings is now."""
+        return look(self.directory, self._settings.mount_point)
+
+    def shown(self, relative: str) -> str:
+        """A file's name, fit for the log."""
+        return display_name(relative, self._names.facts(relative), masked=self._masked)
+
+    def sound(self) -> bool:
+        """Tell whether the directory was there when last looked at."""
+        return self.directory.is_dir() and self._watcher.first_scan_done.is_set()
+
+    def rescan(self) -> None:
+        """Look at all files anew, soon."""
+        self._watcher.rescan()
+
+    def view(self) -> WatcherView:
+        """How the watching goes."""
+        return self._watcher.view()
+
+    def being_recorded(self, stored: StoredCall) -> bool:
+        """Tell whether a file of this call is still being written."""
+        return self.intake.being_recorded(stored, self._watcher.growing())
+
+    def after_delivery(self, item: RecordingToSend) -> None:
+        """A recording was delivered, durably."""
+        self._upkeep.after_delivery(item)

@@ -1,0 +1,214 @@
+"""The process: its lock, its ledger, its signals, what it tells systemd. No logic of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import sdnotify
+
+from agent import __version__
+from agent.clock import Clock, ClockView, SystemClock
+from agent.config import ConfigError, load
+from agent.delivery.gate import GateView
+from agent.gateway import LONGEST_TURN, Gateway
+from agent.health import Finding, ProblemBook, health_of
+from agent.instance import AnotherInstance, InstanceLock
+from agent.ledger import Ledger, LedgerError, LedgerTooNew, open_ledger, suspect
+from agent.ledger.rows import DialCounts, QueueCounts
+from agent.logs import Phones, goes_to_journal, set_up
+from agent.recordings.disk import look
+from agent.settings import Settings
+from agent.status import Status, StatusFile, as_json
+
+EXIT_STOPPED = 0
+EXIT_REFUSED = 1
+"""Another instance runs, or the ledger is a newer agent's."""
+STATE_AGAIN = 2.0
+"""Seconds between attempts to open a state directory that is not there or not writable."""
+
+log = logging.getLogger(__name__)
+
+
+def run(path: Path, settings: Settings) -> int:
+    """Be the daemon, configured by `settings` from the file at `path`; return the exit status."""
+    return Daemon(path, settings, SystemClock()).run()
+
+
+class Daemon:
+    """From the first signal handler to the last line of the log."""
+
+    def __init__(self, path: Path, settings: Settings, clock: Clock) -> None:
+        self._path = path
+        self._settings = settings
+        self._clock = clock
+        self._notifier = sdnotify.SystemdNotifier()
+        self._status_file = StatusFile(Path(settings.status_file))
+        self._problems = ProblemBook()
+        self._phones = Phones()
+        self._wake = threading.Event()
+        self._stop = False
+        self._reload = False
+        self._queue = False
+        self._fed = 0.0
+
+    def run(self) -> int:
+        """Run until told to stop."""
+        self._set_up_log()
+        self._take_signals()
+        log.info("smarttel-agent %s begins, configured by %s", __version__, self._path)
+        while not self._stop:
+            try:
+                with self._state() as ledger:
+                    self._serve(ledger)
+            except (AnotherInstance, LedgerTooNew) as refusal:
+                log.error("%s", refusal)
+                return EXIT_REFUSED
+            except (OSError, LedgerError) as error:
+                self._wait_for_state(error)
+        self._tell_systemd("STOPPING=1")
+        log.info("smarttel-agent ends")
+        return EXIT_STOPPED
+
+    @contextlib.contextmanager
+    def _state(self) -> Iterator[Ledger]:
+        """Open what must survive. Raises OSError or LedgerError where it is not to be had yet."""
+        directory = Path(self._settings.state_directory)
+        with contextlib.ExitStack() as stack:
+            directory.mkdir(parents=True, exist_ok=True)
+            stack.callback(InstanceLock(directory).close)
+            ledger = open_ledger(directory, self._clock)
+            stack.callback(self._close, ledger, directory)
+            if ledger.set_aside is not None:
+                log.error(
+                    "the ledger was damaged (%s) and lies in %s now; a new one is begun",
+                    ledger.damage,
+                    ledger.set_aside,
+                )
+            yield ledger
+
+    def _close(self, ledger: Ledger, directory: Path) -> None:
+        damaged = ledger.damaged
+        with contextlib.suppress(LedgerError):
+            ledger.close()
+        if damaged:
+            with contextlib.suppress(OSError):
+                suspect(directory)
+
+    def _wait_for_state(self, error: Exception) -> None:
+        """Say that the state can't be used, and try again a little later."""
+        words = str(error)
+        if isinstance(error, OSError) and error.strerror:
+            words = f"{error.filename or self._settings.state_directory}: {error.strerror}"
+        finding = Finding("state-unusable", "", f"the state directory can't be used: {words}")
+        self._status_file.write(as_json(self._bare_status(finding)))
+        self._pause(STATE_AGAIN)
+
+    def _serve(self, ledger: Ledger) -> None:
+        gateway = Gateway(
+            self._settings, ledger, self._clock, self._phones, on_change=self._wake.set
+        )
+        gateway.start()
+        self._tell_systemd("READY=1")
+        try:
+            while not self._stop and not ledger.damaged:
+                wait = gateway.keep_house()
+                self._write_status(gateway)
+                self._feed_watchdog(gateway)
+                self._pause(wait)
+                self._obey_signals(gateway)
+        finally:
+            gateway.stop()
+            self._write_status(gateway)
+
+    def _write_status(self, gateway: Gateway) -> None:
+        try:
+            self._status_file.write(as_json(gateway.status()))
+        except LedgerError as error:
+            finding = Finding("state-unusable", "", str(error))
+            self._status_file.write(as_json(self._bare_status(finding)))
+
+    def _obey_signals(self, gateway: Gateway) -> None:
+        if self._queue:
+            self._queue = False
+            gateway.look_at_queue()
+        if self._reload:
+            self._reload = False
+            self._tell_systemd("RELOADING=1")
+            self._read_anew(gateway)
+            self._tell_systemd("READY=1")
+
+    def _read_anew(self, gateway: Gateway) -> None:
+        try:
+            settings = load(self._path, os.environ)
+        except ConfigError as error:
+            log.error("the new configuration is not used, the old one stays: %s", error)
+            return
+        old, self._settings = self._settings, settings
+        if (old.state_directory, old.status_file) != (
+            settings.state_directory,
+            settings.status_file,
+        ):
+            log.warning("state_directory and status_file change only with a restart")
+        self._set_up_log()
+        gateway.reload(settings)
+
+    def _set_up_log(self) -> None:
+        journal = goes_to_journal(sys.stderr, os.environ)
+        told = set_up(self._settings.log.level, self._settings.log.phones, sys.stderr, journal)
+        self._phones = told.phones
+
+    def _take_signals(self) -> None:
+        def flag(name: str, value: bool = True) -> Callable[[int, object], None]:
+            def handler(_number: int, _frame: object) -> None:
+                setattr(self, name, value)
+                self._wake.set()
+
+            return handler
+
+        signal.signal(signal.SIGTERM, flag("_stop"))
+        signal.signal(signal.SIGINT, flag("_stop"))
+        signal.signal(signal.SIGHUP, flag("_reload"))
+        signal.signal(signal.SIGUSR1, flag("_queue"))
+
+    def _pause(self, seconds: float) -> None:
+        self._wake.wait(seconds)
+        self._wake.clear()
+
+    def _feed_watchdog(self, gateway: Gateway) -> None:
+        now = self._clock.monotonic()
+        if gateway.alive and now - self._fed >= LONGEST_TURN:
+            self._fed = now
+            self._tell_systemd("WATCHDOG=1")
+
+    def _tell_systemd(self, words: str) -> None:
+        self._notifier.notify(words)
+
+    def _bare_status(self, finding: Finding) -> Status:
+        """The status while there is no ledger: nothing is known but that."""
+        problems = self._problems.update([finding], self._clock.wall())
+        recordings = self._settings.recordings
+        return Status(
+            url=self._settings.platform.url,
+            satellite=None,
+            started=self._clock.wall(),
+            updated=self._clock.wall(),
+            health=health_of(problems),
+            problems=problems,
+            gate=GateView(None, 0.0, "", None),
+            clock=ClockView(trusted=False, unset=False, platform_ahead=None),
+            links=(),
+            channels={},
+            disk=look(Path(recordings.directory), recordings.mount_point),
+            queue=QueueCounts(0, 0, 0, None, 0, 0, 0, 0, 0),
+            dial=DialCounts(0, 0, 0, 0),
+            errands=(),
+            malformed=0,
+            watcher=None,
+        )

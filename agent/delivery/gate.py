@@ -1,0 +1,148 @@
+"""Whether sending makes sense just now: one shared breaker for the platform's outages.
+
+A dead platform costs one probe at a time, whoever asks. A configuration that the platform
+refuses stops all sending, with a probe every few minutes.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from agent.clock import Clock
+from agent.settings import Retry
+
+SHORTEST_WAIT = 0.2
+"""Seconds: full jitter may draw nothing at all, which would be no wait."""
+
+
+class Shut(StrEnum):
+    """Why the gate is shut."""
+
+    OUTAGE = "outage"
+    CONFIGURATION = "configuration"
+
+
+@dataclass(frozen=True, slots=True)
+class GateView:
+    """The platform as the gate knows it."""
+
+    shut: Shut | None
+    since: float
+    """Wall time at which the gate was shut; 0 where it is open."""
+    reason: str
+    last_good: float | None
+    """Wall time of the last answer that was one."""
+
+
+def full_jitter(retry: Retry, failures: int, draw: Callable[[], float]) -> float:
+    """Seconds to wait after so many failures in a row: up to `first` doubled each time.
+
+    `draw` gives numbers from 0 to 1. The whole range is drawn from, so that gateways which
+    failed together do not come back together.
+    """
+    # 2.0 ** 1024 overflows; long before that the longest wait has been reached.
+    most = min(retry.longest, retry.first * 2.0 ** min(failures - 1, 64))
+    return max(min(SHORTEST_WAIT, most), most * draw())
+
+
+class Gate:
+    """Shared by all that talk to the platform; safe from any thread."""
+
+    def __init__(
+        self,
+        retry: Retry,
+        clock: Clock,
+        on_change: Callable[[], None],
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self._retry = retry
+        self._clock = clock
+        self._on_change = on_change
+        self._draw = draw
+        self._lock = threading.Lock()
+        self._shut: Shut | None = None
+        self._since = 0.0
+        self._reason = ""
+        self._failures = 0
+        self._probe_at = 0.0
+        self._probing = False
+        self._last_good: float | None = None
+
+    def admit(self) -> float:
+        """Ask to send: 0 lets the caller send one request, and he must say what became of it.
+
+        Otherwise the seconds after which to ask again.
+        """
+        with self._lock:
+            if self._shut is None:
+                return 0.0
+            wait = self._probe_at - self._clock.monotonic()
+            if self._probing:
+                return max(wait, self._retry.first)
+            if wait > 0:
+                return wait
+            self._probing = True
+            return 0.0
+
+    def allows_report(self) -> bool:
+        """Reports go on through an outage, at their own interval: they find out when it ends.
+
+        A refused configuration stops them too.
+        """
+        return self._shut is not Shut.CONFIGURATION
+
+    def answered(self) -> None:
+        """The platform answered as the protocol promises, if only to refuse an item."""
+        with self._lock:
+            self._last_good = self._clock.wall()
+            opened = self._shut is not None
+            self._shut, self._failures, self._probing = None, 0, False
+            self._since, self._reason = 0.0, ""
+        if opened:
+            self._on_change()
+
+    def failed(
+        self, shut: Shut, reason: str, retry_after: float | None, *, admitted: bool = True
+    ) -> None:
+        """The platform could not be reached, or refused the configuration.
+
+        `admitted`: the request was one that `admit` let through. The others (reports in an
+        outage) leave the time of the next probe alone, or they would put it off for ever.
+        """
+        with self._lock:
+            changed = self._shut is not shut
+            if not changed and not admitted:
+                self._reason = reason
+                return
+            self._failures = 1 if changed else self._failures + 1
+            if shut is Shut.CONFIGURATION:
+                wait = self._retry.configuration_probe * (0.9 + 0.2 * self._draw())
+            else:
+                wait = full_jitter(self._retry, self._failures, self._draw)
+            now = self._clock.monotonic()
+            self._probe_at = now + max(wait, retry_after or 0.0)
+            if self._shut is None:
+                self._since = self._clock.wall()
+            self._shut, self._reason, self._probing = shut, reason, False
+        if changed:
+            self._on_change()
+
+    def gave_up(self) -> None:
+        """A request was abandoned by us: it says nothing of the platform."""
+        with self._lock:
+            self._probing = False
+
+    def probe_now(self) -> None:
+        """Let the next one who asks try at once: something was changed by hand."""
+        with self._lock:
+            self._probe_at = 0.0
+        self._on_change()
+
+    def view(self) -> GateView:
+        """What the status file says of the platform."""
+        with self._lock:
+            return GateView(self._shut, self._since, self._reason, self._last_good)

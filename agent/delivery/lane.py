@@ -1,0 +1,230 @@
+"""The way of one item: chosen, admitted, sent, and its outcome written down.
+
+Any number of workers share a lane, each with a connection of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+from agent.clock import Clock
+from agent.delivery.gate import Gate, Shut, full_jitter
+from agent.delivery.outcomes import OUTAGE_AFTER, Blame, Meaning, meaning
+from agent.ledger import Ledger, LedgerError
+from agent.parts import Alive, Bell
+from agent.platform.client import PlatformClient
+from agent.platform.failures import PlatformFailure
+from agent.settings import Retry
+
+LONGEST_SLEEP = 60.0
+"""Seconds after which a worker looks even if nobody rang: `queue retry` may have written."""
+WRITE_AGAIN_AFTER = 5.0
+"""Seconds between attempts to write an outcome into a ledger that is full or read-only."""
+
+log = logging.getLogger(__name__)
+
+
+class Item(Protocol):
+    """What a lane carries."""
+
+    @property
+    def refusals(self) -> int:
+        """How often the platform refused it."""
+
+
+ItemType = TypeVar("ItemType", bound=Item)
+
+
+@dataclass
+class Suspicion:
+    """Different items that failed one after another, where the platform itself may be ill."""
+
+    items: set[int] = field(default_factory=set)
+    """At most `OUTAGE_AFTER` numbers."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What all lanes have in common."""
+
+    ledger: Ledger
+    clock: Clock
+    gate: Gate
+    retry: Retry
+    bell: Bell
+    """Rung when there may be something to send."""
+    suspicion: Suspicion
+    duplicate_status: frozenset[int]
+    read_identity: Callable[[], str | None]
+    longest_request: float
+    """Seconds that one request may take between two signs of life."""
+    draw: Callable[[], float] = random.random
+
+
+class Lane(ABC, Generic[ItemType]):
+    """One kind of item on its way to the platform."""
+
+    kind: str
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self.around = surroundings
+        self._claims = threading.Lock()
+        self._busy: set[int] = set()
+
+    @abstractmethod
+    def choose(self, busy: set[int]) -> ItemType | None:
+        """The next item that is due, other than those in work."""
+
+    @abstractmethod
+    def number(self, item: ItemType) -> int:
+        """Its number in the ledger."""
+
+    @abstractmethod
+    def name(self, item: ItemType) -> str:
+        """What to call it in the log."""
+
+    @abstractmethod
+    def send(self, item: ItemType, client: PlatformClient, alive: Alive) -> Callable[[], None]:
+        """Send it; return what writes the acceptance down. Raises PlatformFailure."""
+
+    @abstractmethod
+    def accept_duplicate(self, item: ItemType, callid: str | None) -> None:
+        """Write down that the platform has had it before."""
+
+    @abstractmethod
+    def remedy(self, item: ItemType, failure: PlatformFailure, found: Meaning) -> bool:
+        """Do what the failure asks for besides waiting; True: the item's wait is arranged."""
+
+    def closed_for(self) -> float:
+        """Seconds for which this lane rests altogether, whatever is due; 0: it does not."""
+        return 0.0
+
+    def run(self, client: PlatformClient, stop: threading.Event, alive: Alive) -> None:
+        """Be one worker until told to stop."""
+        while not stop.is_set():
+            heard = self.around.bell.rings
+            wait = self.step(client, stop, alive)
+            if wait > 0:
+                alive(wait + LONGEST_SLEEP)
+                self.around.bell.wait(heard, wait)
+
+    def step(self, client: PlatformClient, stop: threading.Event, alive: Alive) -> float:
+        """Send one item, if one is due; return the seconds until there may be another."""
+        rest = self.closed_for()
+        if rest > 0:
+            return min(rest, LONGEST_SLEEP)
+        with self._claims:
+            item = self.choose(self._busy)
+            if item is None:
+                return self._sleep()
+            wait = self.around.gate.admit()
+            if wait > 0:
+                return min(wait, LONGEST_SLEEP)
+            number = self.number(item)
+            self._busy.add(number)
+        try:
+            self._attempt(item, client, stop, alive)
+        except BaseException:
+            self.around.gate.gave_up()
+            raise
+        finally:
+            with self._claims:
+                self._busy.discard(number)
+        return 0.0
+
+    def _sleep(self) -> float:
+        due = self.around.ledger.deliveries.next_due(self.kind, self._busy)
+        if due is None:
+            return LONGEST_SLEEP
+        return min(max(due - self.around.clock.monotonic(), 0.01), LONGEST_SLEEP)
+
+    def _attempt(
+        self, item: ItemType, client: PlatformClient, stop: threading.Event, alive: Alive
+    ) -> None:
+        number = self.number(item)
+        try:
+            write = self.send(item, client, alive)
+        except PlatformFailure as failure:
+            if failure.status is not None and failure.status in self.around.duplicate_status:
+                callid = failure.answer.callid if failure.answer else None
+                log.info("%s was at the platform already", self.name(item))
+                write = self._accepted(lambda: self.accept_duplicate(item, callid))
+            else:
+                write = self._failed(item, number, failure)
+        else:
+            write = self._accepted(write)
+        self._write_down(write, stop, alive)
+        self.around.bell.ring()
+
+    def _accepted(self, write: Callable[[], None]) -> Callable[[], None]:
+        self.around.suspicion.items.clear()
+        self.around.gate.answered()
+        return write
+
+    def _failed(self, item: ItemType, number: int, failure: PlatformFailure) -> Callable[[], None]:
+        found = meaning(failure)
+        words = f"{found.words}: {failure.message}" if failure.message else found.words
+        blamed = self._tell_gate(number, found, words, failure.retry_after)
+        name = self.name(item)
+        if found.blame is Blame.CONFIGURATION:
+            log.error("all sending is paused: %s; mend the configuration", words)
+        elif not blamed and found.blame is not Blame.NOBODY:
+            log.warning("the platform: %s; everything waits and is tried again", words)
+        else:
+            log.warning("%s: %s; it is tried again", name, words)
+
+        def write() -> None:
+            if self.remedy(item, failure, found):
+                return
+            wait = full_jitter(self.around.retry, item.refusals + 1, self.around.draw)
+            due = self.around.clock.monotonic() + max(wait, failure.retry_after or 0.0)
+            if blamed:
+                self.around.ledger.deliveries.refused(number, words, due)
+            elif failure.http_status is not None and found.blame is not Blame.CONFIGURATION:
+                # A server answers, so it may be this item after all: the next probe takes another.
+                self.around.ledger.deliveries.postponed(number, words, due)
+
+        return write
+
+    def _tell_gate(
+        self, number: int, found: Meaning, words: str, retry_after: float | None
+    ) -> bool:
+        """Tell the gate what became of a request; return whether the item itself is to blame."""
+        gate, suspicion = self.around.gate, self.around.suspicion
+        if found.blame in {Blame.NOBODY, Blame.FILE}:
+            gate.gave_up()
+        elif found.blame is Blame.ITEM:
+            suspicion.items.clear()
+            gate.answered()
+        elif found.blame is Blame.CONFIGURATION:
+            gate.failed(Shut.CONFIGURATION, words, retry_after)
+        elif found.blame is Blame.PLATFORM:
+            gate.failed(Shut.OUTAGE, words, retry_after)
+        else:
+            shut = gate.view().shut is not None
+            if not shut:
+                suspicion.items.add(number)
+            if shut or len(suspicion.items) >= OUTAGE_AFTER:
+                gate.failed(Shut.OUTAGE, words, retry_after)
+            return not shut
+        return found.blame in {Blame.ITEM, Blame.FILE}
+
+    def _write_down(self, write: Callable[[], None], stop: threading.Event, alive: Alive) -> None:
+        # An outcome that is not durable must not be followed by another request: it waits here,
+        # one for each worker, until the ledger can be written again.
+        while True:
+            try:
+                write()
+            except LedgerError as error:
+                log.error("an answer can't be written down, sending waits: %s", error)
+                alive(WRITE_AGAIN_AFTER * 2)
+                if stop.wait(WRITE_AGAIN_AFTER):
+                    return
+            else:
+                return

@@ -1,0 +1,197 @@
+"""The lane of call records: their times made true, their bytes frozen, sent, booked."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from urllib.parse import parse_qsl
+
+from agent.calls import Call, Direction
+from agent.clock import EARLIEST_TRUE_TIME, Stamp, TrustedClock
+from agent.delivery.lane import Lane, Surroundings
+from agent.delivery.outcomes import Meaning, Remedy
+from agent.ledger.rows import RecordToSend, StoredCall
+from agent.parts import Alive
+from agent.platform.client import PlatformClient
+from agent.platform.failures import FailureKind, PlatformFailure
+from agent.platform.wire import RecordFields, form, record_body
+
+CLOCK_TOLERANCE = 2.0
+"""Seconds by which a call's times may be off before they are corrected: below, it is drift."""
+LONGEST_KEPT_BY_PLATFORM = 5400
+"""Seconds: a sibling platform drops the record of a longer call (PROTOCOL.md 2.2)."""
+
+log = logging.getLogger(__name__)
+
+
+class RecordLane(Lane[RecordToSend]):
+    """Each call's record; `being_recorded` tells of files that are still being written."""
+
+    kind = "record"
+
+    def __init__(
+        self,
+        surroundings: Surroundings,
+        time: TrustedClock,
+        satellite: Callable[[], str | None],
+        being_recorded: Callable[[StoredCall], bool],
+    ) -> None:
+        super().__init__(surroundings)
+        self._time = time
+        self._satellite = satellite
+        self._being_recorded = being_recorded
+
+    def closed_for(self) -> float:
+        """Records wait for a clock: what is sent once stays so."""
+        return self._time.ready_in()
+
+    def choose(self, busy: set[int]) -> RecordToSend | None:
+        """The record that has waited longest of those due."""
+        return self.around.ledger.deliveries.next_record(busy)
+
+    def number(self, item: RecordToSend) -> int:
+        """The record's own number, which goes with it as `id`."""
+        return item.stored.id
+
+    def name(self, item: RecordToSend) -> str:
+        """Its number and port; never the telephone number."""
+        return f"record {item.stored.id} (port {item.stored.call.channel})"
+
+    def send(self, item: RecordToSend, client: PlatformClient, alive: Alive) -> Callable[[], None]:
+        """Send the record; the same bytes as ever where it was sent before."""
+        body = item.body if item.body is not None else self._freeze(item)
+        alive(self.around.longest_request)
+        answer = client.record(body)
+        name = self.name(item)
+
+        def write() -> None:
+            self.around.ledger.deliveries.booked(item.stored.id, answer.callid)
+            log.info("%s is booked under callid %s", name, answer.callid)
+            if item.stored.call.duration > LONGEST_KEPT_BY_PLATFORM:
+                log.warning("%s is of a call over %d s", name, LONGEST_KEPT_BY_PLATFORM)
+
+        return write
+
+    def accept_duplicate(self, item: RecordToSend, callid: str | None) -> None:
+        """The platform booked it before; a callid in that answer counts."""
+        self.around.ledger.deliveries.booked(item.stored.id, callid)
+
+    def remedy(self, item: RecordToSend, failure: PlatformFailure, found: Meaning) -> bool:
+        """Where the identity was missing, read it anew; the bytes change only if it did."""
+        if found.remedy is Remedy.READ_IDENTITY:
+            satellite = self.around.read_identity()
+            if satellite is not None and item.body is not None:
+                body = _with_satellite(item.body, satellite)
+                if body != item.body:
+                    self.around.ledger.deliveries.freeze(item.stored.id, body)
+        return False
+
+    def _freeze(self, item: RecordToSend) -> bytes:
+        """Fix what the record says, durably, before it leaves for the first time."""
+        satellite = self._satellite()
+        if satellite is None:
+            raise PlatformFailure(FailureKind.IDENTITY_UNKNOWN, "no network interface tells it")
+        with self.around.ledger.transaction():
+            stored = self._with_true_times(self._with_evidence(item.stored))
+            recorded = item.has_recording or self._being_recorded(stored)
+            body = record_body(record_fields(stored.id, stored.call, satellite, recorded=recorded))
+            self.around.ledger.deliveries.freeze(stored.id, body)
+        return body
+
+    def _with_evidence(self, stored: StoredCall) -> StoredCall:
+        if not stored.end_uncertain:
+            return stored
+        spans = self.around.ledger.recordings.spans(stored.id)
+        return replace(stored, call=completed(stored.call, spans))
+
+    def _with_true_times(self, stored: StoredCall) -> StoredCall:
+        if stored.clock_trusted or stored.call.ended is None:
+            return stored
+        offset = self._offset(stored.boot, stored.call.ended)
+        if abs(offset) <= CLOCK_TOLERANCE:
+            return stored
+        self.around.ledger.calls.correct(stored.id, offset)
+        log.info("record %d: its times are corrected by %.0f s", stored.id, offset)
+        return replace(
+            stored,
+            call=shifted(stored.call, offset),
+            clock_offset=stored.clock_offset + offset,
+            clock_trusted=True,
+        )
+
+    def _offset(self, boot: str, ended: Stamp) -> float:
+        if boot == self.around.clock.boot:
+            return self._time.correction(ended)
+        if ended.wall >= EARLIEST_TRUE_TIME:
+            return 0.0
+        # The clock was never set in the boot that saw this call, and no reading of it can be
+        # compared any more: the call was over before this boot began, and is put there.
+        return self._time.now() - self.around.clock.monotonic() - ended.wall
+
+
+def record_fields(number: int, call: Call, satellite: str, *, recorded: bool) -> RecordFields:
+    """Say a finished call in whole seconds, rounded down (SERIAL.md 1, PROTOCOL.md 2.2).
+
+    Rounded so, the hang-up less the duration is never before the start. Where the wall clock
+    jumped during the call, its later reading counts: clocks are set right more often than wrong.
+    """
+    ended = call.ended or call.last_heard
+    started = ended.wall - (ended.monotonic - call.started.monotonic)
+    if abs(started - call.started.wall) <= CLOCK_TOLERANCE:
+        started = call.started.wall
+    return RecordFields(
+        satellite=satellite,
+        channel=call.channel,
+        start=math.floor(started),
+        hang_up=math.floor(ended.wall),
+        direction=call.direction.value,
+        phone=call.phone,
+        duration=math.floor(call.duration),
+        record_id=number,
+        recorded=recorded,
+    )
+
+
+def completed(call: Call, spans: Sequence[tuple[float, float]]) -> Call:
+    """Complete a call that ended unseen by its recordings: it lasted as long as they did.
+
+    `spans`: begin and end of each recording, wall times.
+    """
+    if not spans:
+        return call
+    begin = max(min(begin for begin, _ in spans), call.started.wall)
+    end = max(end for _, end in spans)
+    ended = call.ended or call.last_heard
+    if end > ended.wall:
+        ended = moved(ended, end - ended.wall)
+    if call.answered is not None:
+        return replace(call, ended=ended)
+    answered = moved(call.started, begin - call.started.wall)
+    return replace(call, ended=ended, answered=answered, direction=Direction.IN)
+
+
+def moved(stamp: Stamp, seconds: float) -> Stamp:
+    """The moment so many seconds later, on both clocks."""
+    return Stamp(stamp.wall + seconds, stamp.monotonic + seconds)
+
+
+def shifted(call: Call, offset: float) -> Call:
+    """The same call with all wall times moved by `offset` seconds."""
+
+    def true(stamp: Stamp) -> Stamp:
+        return Stamp(stamp.wall + offset, stamp.monotonic)
+
+    return replace(
+        call,
+        started=true(call.started),
+        answered=true(call.answered) if call.answered else None,
+        ended=true(call.ended) if call.ended else None,
+        last_heard=true(call.last_heard),
+    )
+
+
+def _with_satellite(body: bytes, satellite: str) -> bytes:
+    fields = parse_qsl(body.decode("ascii"), keep_blank_values=True)
+    return form((name, satellite if name == "satellite" else value) for name, value in fields)

@@ -1,0 +1,233 @@
+"""Errands: what the platform's messages and calls ask for: dialling, functions.
+
+Dial at most once: an order is marked in the ledger before it goes to the board; if power fails
+between, it is not repeated. Entries carry no id (PROTOCOL.md 2.4), so one that a list goes on
+showing is the same one, and one that comes again after the list was without it is new.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from agent.boards.events import DialAnswer
+from agent.clock import Clock
+from agent.ledger import Ledger
+from agent.ledger.errands import DIAL, FUNCTION, MOST_WAITING, Order
+from agent.ledger.rows import Errand, ErrandState
+from agent.platform.listing import CallToPlace, Entry, FunctionMessage, Listing, OtherEntry
+from agent.switchboard import Port, Switchboard
+
+AFTER_PLACED = 3.0
+"""Seconds for which a port that took an order is left alone, until it shows that it is in use."""
+AFTER_BUSY = 2.0
+"""Seconds before a port that said it is busy is asked again."""
+
+Function = Callable[[Mapping[str, str]], str]
+"""Takes a message's parameters, returns the outcome in words; may raise."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class ListingCounts:
+    """What the lists brought, since the start."""
+
+    malformed: int = 0
+    ignored: int = 0
+    """Entries of unknown status, and those beyond the limits."""
+
+
+class Errands:
+    """Takes the platform's lists, orders what can be ordered, and journals what became of it."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        switchboard: Switchboard,
+        clock: Clock,
+        expire: float,
+        functions: Mapping[str, Function],
+        aliases: Mapping[str, str],
+        *,
+        dial: Callable[[int, int, str], None],
+        shown: Callable[[str], str],
+    ) -> None:
+        """`expire`: seconds that a call to place may wait for its port.
+
+        `dial(board, channel, phone)` hands an order to the board; `shown` masks a number.
+        """
+        self._ledger = ledger
+        self._switchboard = switchboard
+        self._clock = clock
+        self._expire = expire
+        self._functions = functions
+        self._aliases = aliases
+        self._dial = dial
+        self._shown = shown
+        self._lock = threading.RLock()
+        self._ordered: dict[Port, int] = {}
+        self._rest: dict[Port, float] = {}
+        self.counts = ListingCounts()
+
+    def recover(self) -> None:
+        """At start-up: what was ordered when the agent ended is not repeated."""
+        for kind in (DIAL, FUNCTION):
+            for errand in self._ledger.errands.unfinished(kind):
+                if errand.state is ErrandState.ORDERED:
+                    self._ledger.errands.move(
+                        errand.id,
+                        ErrandState.FAILED,
+                        "the agent ended before the answer; not repeated",
+                    )
+                elif self._ledger.new_boot:
+                    self._ledger.errands.move(
+                        errand.id, ErrandState.EXPIRED, "the gateway was started anew meanwhile"
+                    )
+
+    def take(self, source: str, listing: Listing) -> None:
+        """Take one answer's entries; `source` is the command that brought them."""
+        self._count(source, listing)
+        keys = frozenset(entry.key for entry in listing.entries)
+        functions: list[tuple[int, FunctionMessage]] = []
+        with self._lock, self._ledger.transaction():
+            known = self._ledger.errands.listed(source)
+            seen: set[str] = set()
+            for entry in listing.entries:
+                if entry.key in known or entry.key in seen:
+                    continue
+                seen.add(entry.key)
+                self._journal(source, entry, functions)
+            self._ledger.errands.set_listed(source, keys)
+        for number, message in functions:
+            self._run(number, message)
+        if seen:
+            self.pump()
+
+    def pump(self) -> None:
+        """Order the calls whose port is idle; let those go that waited too long."""
+        with self._lock:
+            for errand in self._ledger.errands.unfinished(DIAL):
+                if errand.state is ErrandState.WAITING:
+                    self._order(errand)
+
+    def answered(self, board: int, answer: DialAnswer) -> None:
+        """Take what the board says about an order."""
+        port = (board, answer.channel)
+        with self._lock:
+            number = self._ordered.pop(port, None)
+            if number is None:
+                return
+            now = self._clock.monotonic()
+            if answer.accepted:
+                self._rest[port] = now + AFTER_PLACED
+                self._move(number, ErrandState.PLACED, "the board dials")
+            elif answer.busy:
+                # The board dialled nothing, so this is no second time.
+                self._rest[port] = now + AFTER_BUSY
+                self._move(number, ErrandState.WAITING, "the port was busy just then")
+            else:
+                self._move(number, ErrandState.FAILED, answer.reason)
+
+    def link_lost(self, board: int) -> None:
+        """A board is gone: its open orders may have been obeyed or not, and are not repeated."""
+        with self._lock:
+            for port in [port for port in self._ordered if port[0] == board]:
+                self._move(
+                    self._ordered.pop(port), ErrandState.FAILED, "the board was lost; not repeated"
+                )
+
+    def _count(self, source: str, listing: Listing) -> None:
+        if listing.malformed:
+            self.counts.malformed += listing.malformed
+            log.warning("%s: entries that can't be understood: %s", source, listing.reason)
+        if listing.dropped:
+            self.counts.ignored += listing.dropped
+            log.warning("%s lists more entries than are looked at; the rest is left", source)
+
+    def _journal(
+        self, source: str, entry: Entry, functions: list[tuple[int, FunctionMessage]]
+    ) -> None:
+        if isinstance(entry, OtherEntry):
+            self.counts.ignored += 1
+            log.info("%s: an entry of status %d is left: %s", source, entry.status, entry.text)
+        elif isinstance(entry, CallToPlace):
+            self._journal_call(source, entry)
+        else:
+            order = Order(FUNCTION, entry.key, source, name=entry.name, parameters=entry.parameters)
+            known = self._function(entry.name) is not None
+            state = ErrandState.ORDERED if known else ErrandState.UNKNOWN
+            number = self._ledger.errands.add(order, state)
+            if known:
+                functions.append((number, entry))
+            else:
+                log.warning("a message names the function %s, which is unknown", entry.name)
+
+    def _journal_call(self, source: str, entry: CallToPlace) -> None:
+        since = self._clock.wall() - self._expire
+        if self._ledger.errands.same_as_recent(entry.key, source, since):
+            return
+        board = self._board(entry.serial)
+        order = Order(
+            DIAL,
+            entry.key,
+            source,
+            board=board,
+            channel=entry.channel,
+            phone=entry.phone,
+            expires=self._clock.monotonic() + self._expire,
+        )
+        fault = ""
+        if board is None:
+            fault = "no such box here" if entry.serial else "it names no box, and there are several"
+        elif not self._switchboard.has_port(board, entry.channel):
+            fault = "the box has no such port"
+        elif len(self._ledger.errands.unfinished(DIAL)) >= MOST_WAITING:
+            fault = f"over {MOST_WAITING} calls wait already"
+        number = self._ledger.errands.add(order, ErrandState.WAITING)
+        log.info("asked to call %s on port %d", self._shown(entry.phone), entry.channel)
+        if fault:
+            self._move(number, ErrandState.FAILED, fault)
+
+    def _board(self, serial: int | None) -> int | None:
+        boards = self._switchboard.boards
+        if serial is None:
+            return boards[0] if len(boards) == 1 else None
+        return serial if serial in boards else None
+
+    def _order(self, errand: Errand) -> None:
+        assert errand.board is not None
+        assert errand.channel is not None
+        port = (errand.board, errand.channel)
+        now = self._clock.monotonic()
+        if now >= errand.expires:
+            words = f"its port was not free within {self._expire:g} s"
+            self._move(errand.id, ErrandState.EXPIRED, words)
+        elif (
+            port not in self._ordered
+            and self._rest.get(port, 0.0) <= now
+            and self._switchboard.idle(*port)
+        ):
+            self._ledger.errands.move(errand.id, ErrandState.ORDERED)
+            self._ordered[port] = errand.id
+            self._dial(errand.board, errand.channel, errand.phone)
+
+    def _move(self, number: int, state: ErrandState, outcome: str) -> None:
+        self._ledger.errands.move(number, state, outcome)
+        level = logging.WARNING if state is ErrandState.FAILED else logging.INFO
+        log.log(level, "call to place %d: %s, %s", number, state, outcome)
+
+    def _function(self, name: str) -> Function | None:
+        return self._functions.get(self._aliases.get(name, name))
+
+    def _run(self, number: int, message: FunctionMessage) -> None:
+        function = self._function(message.name)
+        assert function is not None
+        try:
+            state, outcome = ErrandState.DONE, function(dict(message.parameters))
+        except Exception as error:  # a function may fail as it likes
+            state, outcome = ErrandState.FAILED, f"{type(error).__name__}: {error}"
+        self._ledger.errands.move(number, state, outcome)
+        log.info("function %s: %s, %s", message.name, state, outcome)

@@ -1,0 +1,281 @@
+"""What is wrong, in words for the one who can act: the table of problems, and how it is judged."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from agent.boards.events import LineState
+from agent.boards.link import LinkView
+from agent.clock import ClockView
+from agent.delivery.gate import GateView, Shut
+from agent.ledger.rows import QueueCounts
+from agent.parts import PartView
+from agent.recordings.disk import Disk, DiskStatus
+from agent.switchboard import ChannelView
+
+CLOCK_DIFFERENCE = 60.0
+"""Seconds between the platform's clock and ours that are worth a technician's look."""
+
+log = logging.getLogger(__name__)
+
+
+class Health(StrEnum):
+    """The box at a glance."""
+
+    OK = "ok"
+    DEGRADED = "degraded"
+    """Something waits or is down; nothing is being lost."""
+    FAILING = "failing"
+    """Recordings or calls may be lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One line of the table of problems."""
+
+    health: Health
+    hint: str
+
+
+KINDS: dict[str, Kind] = {
+    "board-down": Kind(
+        Health.DEGRADED,
+        "Check the board's power, its cable and boards[].port; `smarttel-agent check` looks closer.",
+    ),
+    "channel-fault": Kind(
+        Health.DEGRADED, "Check the telephone line and its plug at this RJ11 socket."
+    ),
+    "platform-unreachable": Kind(
+        Health.DEGRADED,
+        "Check the network and platform.url; everything waits and goes out by itself afterwards.",
+    ),
+    "platform-refuses": Kind(
+        Health.DEGRADED,
+        "Check platform.account, platform.url and identity.satellite; sending goes on when the"
+        " platform accepts them.",
+    ),
+    "queue-attention": Kind(
+        Health.DEGRADED,
+        "See `smarttel-agent queue list` for the reasons; these are still tried again.",
+    ),
+    "recording-unusable": Kind(
+        Health.DEGRADED,
+        "Check the recorder: these files are kept and not sent; see `smarttel-agent queue list`.",
+    ),
+    "recording-missing": Kind(
+        Health.DEGRADED,
+        "Put the file back and it is sent, or find out who removed it; see `smarttel-agent queue"
+        " list`.",
+    ),
+    "recordings-trouble": Kind(
+        Health.DEGRADED, "Check recordings.directory and the permissions of its folders."
+    ),
+    "disk-low": Kind(
+        Health.DEGRADED,
+        "Make room on the recordings' disk, or lower recordings.keep_days.",
+    ),
+    "disk-fault": Kind(
+        Health.FAILING,
+        "Check the recordings' disk: is it plugged in, mounted, writable, with room left?",
+    ),
+    "clock-unset": Kind(
+        Health.DEGRADED,
+        "Give the gateway a time server or set its clock; calls wait for a true time.",
+    ),
+    "clock-differs": Kind(
+        Health.DEGRADED, "Give the gateway a time server: its clock is not that of the platform."
+    ),
+    "identity-unknown": Kind(
+        Health.DEGRADED,
+        "Set identity.satellite to the gateway's MAC address, or identity.interface.",
+    ),
+    "state-damaged": Kind(
+        Health.DEGRADED,
+        "The damaged ledger was set aside and a new one begun. Keep the file for inspection or"
+        " remove it; this line goes with it.",
+    ),
+    "state-unusable": Kind(
+        Health.FAILING,
+        "Check that state_directory exists, is writable and has room; the agent goes on by itself.",
+    ),
+    "part-failed": Kind(
+        Health.FAILING, "The agent begins this part anew; if it stays, read its log and report it."
+    ),
+}
+"""Every code that `problems[].code` can have, the gravest of each kind's consequences, and what
+to do. The same table stands in the README."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is wrong just now."""
+
+    code: str
+    subject: str
+    """What it is about, where there may be several: a board, a port, a part."""
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A finding with its time, as the status file shows it."""
+
+    code: str
+    since: float
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """All that health is judged by; read-only views of the parts."""
+
+    links: tuple[LinkView, ...]
+    channels: dict[int, list[ChannelView]]
+    gate: GateView
+    queue: QueueCounts
+    unusable: int
+    """Files found lately that are empty or not audio."""
+    lost: int
+    """Recordings whose file went missing lately."""
+    disk: Disk
+    keep_free_percent: float
+    clock: ClockView
+    satellite: str | None
+    recordings_trouble: str | None
+    damaged: tuple[str, ...]
+    """Names of ledgers that were set aside."""
+    unwritten: int
+    """Steps of calls that the ledger has not taken yet."""
+    dropped: int
+    """Steps of calls that it could not take for too long."""
+    state_trouble: str
+    parts: tuple[PartView, ...]
+
+
+def assess(now: Situation) -> list[Finding]:
+    """Find all that is wrong, in the order of the table."""
+    judges = (_boards, _channels, _platform, _queue, _disk, _time, _state, _parts)
+    findings = [finding for judge in judges for finding in judge(now)]
+    order = list(KINDS)
+    return sorted(findings, key=lambda finding: order.index(finding.code))
+
+
+def health_of(problems: Iterable[Finding | Problem]) -> Health:
+    """The gravest consequence of all that is wrong."""
+    found = {KINDS[problem.code].health for problem in problems}
+    for health in (Health.FAILING, Health.DEGRADED):
+        if health in found:
+            return health
+    return Health.OK
+
+
+class ProblemBook:
+    """Remembers since when each problem stands, and logs its coming and going."""
+
+    def __init__(self) -> None:
+        self._since: dict[tuple[str, str], float] = {}
+
+    def update(self, findings: list[Finding], wall: float) -> list[Problem]:
+        """Take what is wrong now, at UNIX time `wall`; give it back with its times."""
+        keys = {(finding.code, finding.subject): finding for finding in findings}
+        for key in [key for key in self._since if key not in keys]:
+            log.info("solved: %s", " ".join(part for part in key if part))
+            del self._since[key]
+        for key, finding in keys.items():
+            if key not in self._since:
+                self._since[key] = wall
+                log.warning("problem %s: %s", finding.code, finding.message)
+        return [
+            Problem(finding.code, self._since[key], finding.message, KINDS[finding.code].hint)
+            for key, finding in keys.items()
+        ]
+
+
+def _boards(now: Situation) -> Iterator[Finding]:
+    for link in now.links:
+        if not link.up:
+            words = link.trouble or "nothing is heard"
+            yield Finding(
+                "board-down", str(link.serial), f"board {link.serial} on {link.port}: {words}"
+            )
+
+
+def _channels(now: Situation) -> Iterator[Finding]:
+    up = {link.serial for link in now.links if link.up}
+    for board, channels in now.channels.items():
+        for view in channels:
+            if board in up and view.state is LineState.FAULT:
+                where = f"port {view.channel} of board {board}"
+                yield Finding("channel-fault", where, f"{where} reports a line fault")
+
+
+def _platform(now: Situation) -> Iterator[Finding]:
+    if now.satellite is None:
+        yield Finding("identity-unknown", "", "the gateway's MAC address is not known")
+    elif now.gate.shut is Shut.OUTAGE:
+        yield Finding("platform-unreachable", "", now.gate.reason)
+    elif now.gate.shut is Shut.CONFIGURATION:
+        yield Finding("platform-refuses", "", now.gate.reason)
+
+
+def _queue(now: Situation) -> Iterator[Finding]:
+    counted = (
+        ("queue-attention", now.queue.attention, "{} refused again and again by the platform"),
+        ("recording-unusable", now.unusable, "{} found that can't be sent: empty, or not audio"),
+        ("recording-missing", now.lost, "{} gone before it could be sent"),
+    )
+    for code, count, words in counted:
+        if count:
+            items = "1 item" if count == 1 else f"{count} items"
+            yield Finding(code, "", words.format(items))
+    if now.recordings_trouble and now.disk.status is DiskStatus.NORMAL:
+        yield Finding("recordings-trouble", "", now.recordings_trouble)
+
+
+def _disk(now: Situation) -> Iterator[Finding]:
+    if now.disk.status is not DiskStatus.NORMAL:
+        yield Finding("disk-fault", "", now.disk.reason)
+    elif 100 - now.disk.percent < now.keep_free_percent:
+        free = 100 - now.disk.percent
+        yield Finding("disk-low", "", f"only {free:.0f} % of the recordings' disk is free")
+
+
+def _time(now: Situation) -> Iterator[Finding]:
+    ahead = now.clock.platform_ahead
+    if now.clock.unset:
+        yield Finding("clock-unset", "", "the clock shows a time long past, and nobody told it")
+    elif ahead is not None and abs(ahead) > CLOCK_DIFFERENCE:
+        words = "ahead of" if ahead > 0 else "behind"
+        yield Finding(
+            "clock-differs", "", f"the platform's clock is {abs(ahead):.0f} s {words} the gateway's"
+        )
+
+
+def _state(now: Situation) -> Iterator[Finding]:
+    for name in now.damaged:
+        yield Finding("state-damaged", name, f"the ledger was damaged; it lies in {name}")
+    if now.state_trouble:
+        yield Finding("state-unusable", "", now.state_trouble)
+    elif now.dropped:
+        yield Finding(
+            "state-unusable", "", f"{now.dropped} steps of calls were lost: the ledger was full"
+        )
+    elif now.unwritten:
+        yield Finding(
+            "state-unusable", "", f"{now.unwritten} steps of calls wait to be written down"
+        )
+
+
+def _parts(now: Situation) -> Iterator[Finding]:
+    for part in now.parts:
+        if not part.alive:
+            words = f"the part {part.name} does not answer"
+            yield Finding("part-failed", part.name, words + _because(part))
+
+
+def _because(part: PartView) -> str:
+    return f"; it failed with {part.last_failure}" if part.last_failure else ""

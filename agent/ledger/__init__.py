@@ -1,0 +1,106 @@
+"""The ledger: everything that must survive a power cut, in one SQLite file.
+
+The only room with SQL. Each book holds one kind of thing; all share one connection, so that a
+step that touches several is one durable transaction.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from agent.clock import Clock
+from agent.ledger.calls import CallBook
+from agent.ledger.deliveries import DeliveryBook
+from agent.ledger.errands import ErrandBook
+from agent.ledger.queue import QueueView
+from agent.ledger.recordings import RecordingBook
+from agent.ledger.store import (
+    LedgerDamaged,
+    LedgerError,
+    LedgerTooNew,
+    Store,
+    open_beside,
+    open_store,
+)
+from agent.ledger.store import damaged_ledgers as _damaged_ledgers
+from agent.ledger.store import suspect as _suspect
+
+FILE_NAME = "ledger.sqlite"
+
+__all__ = [
+    "FILE_NAME",
+    "Ledger",
+    "LedgerDamaged",
+    "LedgerError",
+    "LedgerTooNew",
+    "damaged_ledgers",
+    "open_existing",
+    "open_ledger",
+    "suspect",
+]
+
+
+class Ledger:
+    """The books, side by side. Safe to use from any thread."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self.deliveries = DeliveryBook(store, clock)
+        self.calls = CallBook(store, clock, self.deliveries)
+        self.recordings = RecordingBook(store, clock, self.deliveries)
+        self.errands = ErrandBook(store, clock)
+        self.queue = QueueView(store)
+        self._store = store
+        self.new_boot = store.meta("boot", "") != clock.boot
+        """True: monotonic times in the ledger are of an earlier boot."""
+        self.set_aside: Path | None = None
+        """Where a damaged predecessor was put when this ledger was opened."""
+        self.damage = ""
+
+    @property
+    def damaged(self) -> bool:
+        """True: damage showed itself; close the ledger, call `suspect` and open it anew."""
+        return self._store.damaged
+
+    @property
+    def commits(self) -> int:
+        """Durable transactions so far."""
+        return self._store.commits
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Make several steps one: all durable together, or none."""
+        return self._store.transaction()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._store.close()
+
+
+def open_ledger(directory: Path, clock: Clock) -> Ledger:
+    """Open the ledger in a state directory, or begin one.
+
+    Raises LedgerError where the storage fails and LedgerTooNew where a newer agent wrote it.
+    A damaged one is set aside: see `Ledger.set_aside`.
+    """
+    opened = open_store(directory / FILE_NAME, clock)
+    ledger = Ledger(opened.store, clock)
+    ledger.set_aside, ledger.damage = opened.set_aside, opened.reason
+    return ledger
+
+
+def open_existing(directory: Path, clock: Clock) -> Ledger:
+    """Open a ledger that may be in use by the daemon, for a command.
+
+    Raises LedgerError; a damaged one is left where it is.
+    """
+    return Ledger(open_beside(directory / FILE_NAME, clock), clock)
+
+
+def damaged_ledgers(directory: Path) -> list[Path]:
+    """Damaged ledgers that lie set aside in a state directory, oldest first."""
+    return _damaged_ledgers(directory)
+
+
+def suspect(directory: Path) -> None:
+    """Have the ledger checked thoroughly when it is next opened."""
+    _suspect(directory / FILE_NAME)

@@ -1,0 +1,296 @@
+"""The ledger's book of deliveries: what waits, what is due, and what became of it.
+
+Every method that changes something is one durable transaction when it returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from agent.clock import Clock
+from agent.ledger.rows import (
+    CALL_COLUMNS,
+    PLATFORM,
+    RecordingToSend,
+    RecordToSend,
+    State,
+    call_columns,
+    stored_call,
+)
+from agent.ledger.store import Store
+
+RECORD = "record"
+RECORDING = "recording"
+
+_SENDABLE = frozenset({State.WAITING_FOR_RECORDING, State.RECORD_TO_SEND, State.RECORDING_TO_SEND})
+_DONE = frozenset({State.RECORD_SENT, State.DELIVERED})
+
+
+class DeliveryBook:
+    """Deliveries of records and recordings to one target."""
+
+    def __init__(self, store: Store, clock: Clock, target: str = PLATFORM) -> None:
+        self._store = store
+        self._clock = clock
+        self._target = target
+
+    def add_record(self, call_id: int, wait_for_recording: float) -> None:
+        """A call has ended: its record is to be sent, at once where a recording is here already."""
+        with self._store.transaction():
+            waits = wait_for_recording > 0 and not self._has_good_recording(call_id)
+            state = State.WAITING_FOR_RECORDING if waits else State.RECORD_TO_SEND
+            due = self._clock.monotonic() + wait_for_recording if waits else 0.0
+            self._add(call_id, RECORD, state, due)
+
+    def add_recording(
+        self, recording_id: int, size: int, call_id: int | None, *, kept: str, call_due: float
+    ) -> None:
+        """A finished file is here. `kept`: why it is not sent, empty where it is.
+
+        Without a call it waits for one until `call_due` (monotonic seconds).
+        """
+        with self._store.transaction():
+            if kept:
+                self._add(recording_id, RECORDING, State.KEPT, 0.0, size, kept)
+            elif call_id is None:
+                self._add(recording_id, RECORDING, State.WAITING_FOR_CALL, call_due, size)
+            else:
+                self._add(recording_id, RECORDING, State.WAITING_FOR_RECORD, 0.0, size)
+                self.attached(recording_id, call_id)
+
+    def attached(self, recording_id: int, call_id: int) -> None:
+        """A recording's call is known: it follows its record, which need not wait any longer."""
+        with self._store.transaction():
+            record = self._store.row(
+                "SELECT state FROM deliveries WHERE item_id = ? AND target = ?",
+                (call_id, self._target),
+            )
+            booked = record is not None and record[0] == State.RECORD_SENT
+            self._move(
+                recording_id, State.RECORDING_TO_SEND if booked else State.WAITING_FOR_RECORD
+            )
+            if record is not None and record[0] == State.WAITING_FOR_RECORDING:
+                self._move(call_id, State.RECORD_TO_SEND)
+
+    def next_record(self, busy: Iterable[int] = ()) -> RecordToSend | None:
+        """The record that is due now and has waited longest, other than those in work."""
+        row = self._store.row(
+            f"SELECT {call_columns('calls')}, d.state, d.body, d.callid, d.refusals"
+            " FROM deliveries AS d JOIN calls ON calls.id = d.item_id"
+            f" WHERE d.kind = 'record' AND {self._due_now('d', busy)}"
+            " ORDER BY d.due, d.item_id LIMIT 1",
+            (self._target, self._clock.monotonic()),
+        )
+        if row is None:
+            return None
+        width = len(CALL_COLUMNS.split(","))
+        stored = stored_call(row[:width])
+        state, body, callid, refusals = row[width:]
+        return RecordToSend(
+            stored=stored,
+            state=State(state),
+            body=body,
+            callid=callid,
+            refusals=refusals,
+            has_recording=self._has_good_recording(stored.id),
+        )
+
+    def next_recording(self, busy: Iterable[int] = ()) -> RecordingToSend | None:
+        """The recording that is due now and has waited longest, other than those in work."""
+        row = self._store.row(
+            "SELECT r.id, r.path, r.size, r.modified_ns, r.container, r.call_id, record.callid,"
+            " d.refusals FROM deliveries AS d JOIN recordings AS r ON r.id = d.item_id"
+            " JOIN deliveries AS record ON record.item_id = r.call_id AND record.target = d.target"
+            f" WHERE d.kind = 'recording' AND {self._due_now('d', busy)}"
+            " ORDER BY d.due, d.item_id LIMIT 1",
+            (self._target, self._clock.monotonic()),
+        )
+        if row is None:
+            return None
+        number, path, size, modified_ns, container, call_id, callid, refusals = row
+        return RecordingToSend(
+            id=number,
+            relative=path.decode("utf-8", "surrogateescape"),
+            size=size,
+            modified_ns=modified_ns,
+            container=container or "wav",
+            call_id=call_id,
+            callid=callid or "",
+            refusals=refusals,
+        )
+
+    def next_due(self, kind: str, busy: Iterable[int] = ()) -> float | None:
+        """Monotonic time at which the next item of a kind is due; None: nothing waits for time."""
+        excluded = _excluded("item_id", busy)
+        row = self._store.row(
+            "SELECT due FROM deliveries WHERE kind = ? AND target = ? AND sendable = 1"
+            f"{excluded} ORDER BY due, item_id LIMIT 1",
+            (kind, self._target),
+        )
+        return None if row is None else float(row[0])
+
+    def freeze(self, call_id: int, body: bytes) -> None:
+        """Fix the bytes of a record before they are first sent; every retry sends the same."""
+        self._store.write(
+            "UPDATE deliveries SET body = ? WHERE item_id = ? AND target = ?",
+            (body, call_id, self._target),
+        )
+
+    def booked(self, call_id: int, callid: str | None) -> None:
+        """The platform took a record; its recordings may follow under `callid`.
+
+        None keeps the callid of an earlier answer: a duplicate's answer may carry none.
+        """
+        with self._store.transaction():
+            self._store.write(
+                "UPDATE deliveries SET callid = coalesce(?, callid)"
+                " WHERE item_id = ? AND target = ?",
+                (callid, call_id, self._target),
+            )
+            self._finish(call_id, State.RECORD_SENT)
+            self._store.write(
+                "UPDATE deliveries SET state = ?, sendable = 1 WHERE target = ? AND state = ?"
+                " AND item_id IN (SELECT id FROM recordings WHERE call_id = ?)",
+                (State.RECORDING_TO_SEND, self._target, State.WAITING_FOR_RECORD, call_id),
+            )
+
+    def delivered(self, sent: RecordingToSend, sha256: str) -> None:
+        """The platform took a recording as it was sent.
+
+        One that changed meanwhile is not what the platform has, and waits on.
+        """
+        with self._store.transaction():
+            same = self._store.write(
+                "UPDATE recordings SET sha256 = ? WHERE id = ? AND size = ? AND modified_ns = ?",
+                (sha256, sent.id, sent.size, sent.modified_ns),
+            )
+            if same and self._finish(sent.id, State.DELIVERED):
+                self._store.count("delivered")
+                self._store.count("delivered_bytes", sent.size)
+
+    def refused(self, item_id: int, trouble: str, due: float) -> None:
+        """The platform refused an item; it is tried again at `due`."""
+        self._store.write(
+            "UPDATE deliveries SET refusals = refusals + 1, trouble = ?, due = ?"
+            " WHERE item_id = ? AND target = ?",
+            (trouble, due, item_id, self._target),
+        )
+
+    def postponed(self, item_id: int, trouble: str, due: float) -> None:
+        """An item could not be sent, and not by its fault; it is tried again at `due`."""
+        self._store.write(
+            "UPDATE deliveries SET trouble = ?, due = ? WHERE item_id = ? AND target = ?",
+            (trouble, due, item_id, self._target),
+        )
+
+    def book_anew(self, recording_id: int, call_id: int, trouble: str, due: float) -> None:
+        """The platform knows a recording's record no longer: the record goes first once more."""
+        with self._store.transaction():
+            self.refused(recording_id, trouble, 0.0)
+            self._move(recording_id, State.WAITING_FOR_RECORD)
+            record = self._store.row(
+                "SELECT state FROM deliveries WHERE item_id = ? AND target = ?",
+                (call_id, self._target),
+            )
+            if record is not None and record[0] == State.RECORD_SENT:
+                self._move(call_id, State.RECORD_TO_SEND)
+                self.postponed(call_id, trouble, due)
+            # Recordings of the same call that have not gone yet would go under a dead callid.
+            self._store.write(
+                "UPDATE deliveries SET state = ?, sendable = 0 WHERE target = ? AND state = ?"
+                " AND item_id IN (SELECT id FROM recordings WHERE call_id = ?)",
+                (State.WAITING_FOR_RECORD, self._target, State.RECORDING_TO_SEND, call_id),
+            )
+
+    def restored(self, recording_id: int, call_id: int | None, call_due: float) -> None:
+        """A recording's file is back: it goes on where it stood."""
+        with self._store.transaction():
+            if call_id is not None:
+                self.attached(recording_id, call_id)
+                return
+            self._move(recording_id, State.WAITING_FOR_CALL)
+            self.postponed(recording_id, "", call_due)
+
+    def missing(self, recording_id: int, trouble: str) -> None:
+        """A recording's file is gone before its delivery; it waits for it to come back."""
+        with self._store.transaction():
+            self._move(recording_id, State.MISSING)
+            self.postponed(recording_id, trouble, 0.0)
+
+    def retry(self, item_id: int | None) -> int:
+        """Make one item, or all, due at once; return how many were waiting for their time."""
+        condition, parameters = ("item_id = ?", (item_id,)) if item_id is not None else ("1", ())
+        return self._store.write(
+            f"UPDATE deliveries SET due = 0 WHERE sendable = 1 AND target = ? AND {condition}",
+            (self._target, *parameters),
+        )
+
+    def begin_waiting(self, wait_for_recording: float, *, new_boot: bool) -> None:
+        """At start-up: give every waiting record its time anew, for files not yet looked at.
+
+        `new_boot`: the times in the ledger are of a clock that runs no more.
+        """
+        now = self._clock.monotonic()
+        with self._store.transaction():
+            if new_boot:
+                self._store.set_meta("boot", self._clock.boot)
+                self._store.write("UPDATE deliveries SET due = 0 WHERE due > 0")
+            for state in (State.WAITING_FOR_RECORDING, State.WAITING_FOR_CALL):
+                self._store.write(
+                    "UPDATE deliveries SET due = ? WHERE waiting = 1 AND state = ?",
+                    (now + wait_for_recording, state),
+                )
+
+    def _has_good_recording(self, call_id: int) -> bool:
+        return bool(
+            self._store.row(
+                "SELECT 1 FROM recordings AS r JOIN deliveries AS d ON d.item_id = r.id"
+                " WHERE r.call_id = ? AND d.target = ? AND d.state != ? LIMIT 1",
+                (call_id, self._target, State.KEPT),
+            )
+        )
+
+    def _add(
+        self,
+        item_id: int,
+        kind: str,
+        state: State,
+        due: float,
+        size: int = 0,
+        trouble: str = "",
+    ) -> None:
+        self._store.write(
+            "INSERT INTO deliveries"
+            " (item_id, target, kind, state, waiting, sendable, due, bytes, trouble, since)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (item_id, self._target, kind, state, state != State.KEPT, state in _SENDABLE)
+            + (due, size, trouble, self._clock.wall()),
+        )
+
+    def _move(self, item_id: int, state: State) -> None:
+        self._store.write(
+            "UPDATE deliveries SET state = ?, waiting = ?, sendable = ?, due = 0, done = NULL"
+            " WHERE item_id = ? AND target = ?",
+            (state, state not in _DONE | {State.KEPT}, state in _SENDABLE, item_id, self._target),
+        )
+
+    def _finish(self, item_id: int, state: State) -> bool:
+        """Mark an item as done; return False where it was already."""
+        return bool(
+            self._store.write(
+                "UPDATE deliveries SET state = ?, waiting = 0, sendable = 0, trouble = '',"
+                " done = ? WHERE item_id = ? AND target = ? AND done IS NULL",
+                (state, self._clock.wall(), item_id, self._target),
+            )
+        )
+
+    @staticmethod
+    def _due_now(table: str, busy: Iterable[int]) -> str:
+        excluded = _excluded(f"{table}.item_id", busy)
+        return f"{table}.target = ? AND {table}.sendable = 1 AND {table}.due <= ?{excluded}"
+
+
+def _excluded(column: str, busy: Iterable[int]) -> str:
+    """A condition that leaves out the items in work: as many as there are workers."""
+    numbers = ",".join(str(int(number)) for number in busy)
+    return f" AND {column} NOT IN ({numbers})" if numbers else ""

@@ -1,0 +1,207 @@
+"""The ledger's book of recordings: which files are known, and what each of them is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from agent.clock import Clock
+from agent.ledger.deliveries import DeliveryBook
+from agent.ledger.rows import DeliveredRecording, KnownFile, State
+from agent.ledger.store import Store
+
+FileKey = tuple[str, int, int]
+"""Path below the recording directory, size in bytes, modification time in nanoseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewRecording:
+    """A finished file as it was found and judged."""
+
+    relative: str
+    size: int
+    modified_ns: int
+    verdict: str
+    reason: str
+    container: str | None
+    duration: float | None
+    kept: str
+    """Why it is not sent; empty where it is."""
+
+
+class RecordingBook:
+    """Files, known by path, size and modification time, never by inode."""
+
+    def __init__(self, store: Store, clock: Clock, deliveries: DeliveryBook) -> None:
+        self._store = store
+        self._clock = clock
+        self._deliveries = deliveries
+
+    def known(self, keys: Iterable[FileKey]) -> set[FileKey]:
+        """Tell which of these files need no further look.
+
+        One whose file had gone missing is not among them, so that it is offered again.
+        """
+        return {
+            key
+            for key in keys
+            if self._store.row(
+                "SELECT 1 FROM recordings AS r JOIN deliveries AS d ON d.item_id = r.id"
+                " WHERE r.path = ? AND r.size = ? AND r.modified_ns = ? AND d.state != ?",
+                (*_stored_key(key), State.MISSING),
+            )
+        }
+
+    def find(self, relative: str) -> list[KnownFile]:
+        """All that is known of a path, the newest first."""
+        rows = self._store.rows(
+            "SELECT r.id, r.path, r.size, r.modified_ns, r.call_id, d.state, r.sha256"
+            " FROM recordings AS r JOIN deliveries AS d ON d.item_id = r.id"
+            " WHERE r.path = ? ORDER BY r.id DESC LIMIT 100",
+            (_path(relative),),
+        )
+        return [_known(row) for row in rows]
+
+    def add(self, new: NewRecording, call_id: int | None, *, call_due: float) -> int:
+        """Write a new file down with its call, if that is known; return its number."""
+        with self._store.transaction():
+            number = self._store.next_id()
+            self._store.write(
+                "INSERT INTO recordings (id, path, size, modified_ns, verdict, reason, container,"
+                " duration, call_id, found) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (number, _path(new.relative), new.size, new.modified_ns, *_judgement(new))
+                + (call_id, self._clock.wall()),
+            )
+            self._deliveries.add_recording(
+                number, new.size, call_id, kept=new.kept, call_due=call_due
+            )
+            return number
+
+    def replace(self, number: int, new: NewRecording, *, call_due: float) -> None:
+        """A file changed before its delivery: it is judged and delivered as it is now."""
+        with self._store.transaction():
+            row = self._store.row("SELECT call_id FROM recordings WHERE id = ?", (number,))
+            call_id = row[0] if row else None
+            self._store.write(
+                "UPDATE recordings SET size = ?, modified_ns = ?, verdict = ?, reason = ?,"
+                " container = ?, duration = ? WHERE id = ?",
+                (new.size, new.modified_ns, *_judgement(new), number),
+            )
+            self._store.write("DELETE FROM deliveries WHERE item_id = ?", (number,))
+            self._deliveries.add_recording(
+                number, new.size, call_id, kept=new.kept, call_due=call_due
+            )
+
+    def touch(self, number: int, modified_ns: int) -> None:
+        """A delivered file has a new modification time and the same content: it is the same."""
+        self._store.write(
+            "UPDATE recordings SET modified_ns = ? WHERE id = ?", (modified_ns, number)
+        )
+
+    def attach(self, number: int, call_id: int) -> None:
+        """A recording's call is known now."""
+        with self._store.transaction():
+            self._store.write("UPDATE recordings SET call_id = ? WHERE id = ?", (call_id, number))
+            self._deliveries.attached(number, call_id)
+
+    def without_call(self, limit: int) -> list[tuple[KnownFile, float, float | None]]:
+        """Recordings that wait for their call, with the time at which that wait ends (monotonic)
+        and their duration in seconds; the one that waits longest first.
+        """
+        rows = self._store.rows(
+            "SELECT r.id, r.path, r.size, r.modified_ns, r.call_id, d.state, r.sha256, d.due,"
+            " r.duration FROM deliveries AS d JOIN recordings AS r ON r.id = d.item_id"
+            " WHERE d.state = 'waiting for its call' ORDER BY d.due LIMIT ?",
+            (limit,),
+        )
+        return [(_known(row), row[7], row[8]) for row in rows]
+
+    def spans(self, call_id: int) -> list[tuple[float, float]]:
+        """Begin and end of a call's recordings by their last change and length; wall times."""
+        rows = self._store.rows(
+            "SELECT modified_ns, duration FROM recordings"
+            " WHERE call_id = ? AND duration > 0 LIMIT 100",
+            (call_id,),
+        )
+        ends = [(modified_ns / 1e9, duration) for modified_ns, duration in rows]
+        return [(end - duration, end) for end, duration in ends]
+
+    def delivered(
+        self, limit: int, after: tuple[float, int] = (0.0, 0)
+    ) -> list[DeliveredRecording]:
+        """Delivered recordings whose files are still here, oldest delivery first.
+
+        `after`: delivery time and number of the last one of the page before.
+        """
+        rows = self._store.rows(
+            "SELECT r.id, r.path, r.size, r.modified_ns, d.done FROM deliveries AS d"
+            " JOIN recordings AS r ON r.id = d.item_id WHERE d.kind = 'recording'"
+            " AND d.done IS NOT NULL AND d.state = ? AND r.removed IS NULL"
+            " AND (d.done, r.id) > (?, ?) ORDER BY d.done, r.id LIMIT ?",
+            (State.DELIVERED, *after, limit),
+        )
+        return [
+            DeliveredRecording(number, _relative(path), size, modified_ns, done)
+            for number, path, size, modified_ns, done in rows
+        ]
+
+    def removed(self, numbers: Iterable[int]) -> None:
+        """Files of delivered recordings were deleted."""
+        now = self._clock.wall()
+        with self._store.transaction():
+            for number in numbers:
+                self._store.write("UPDATE recordings SET removed = ? WHERE id = ?", (now, number))
+
+    def forget(self, before: float, limit: int) -> int:
+        """Drop what is long done: calls that ended before a wall time, with all that was theirs.
+
+        A call stays while its record waits, or while a file of its is here: a forgotten file would
+        look new. Returns how many calls were dropped.
+        """
+        with self._store.transaction():
+            rows = self._store.rows(
+                "SELECT id FROM calls WHERE ended < ? AND NOT EXISTS ("
+                "  SELECT 1 FROM deliveries WHERE item_id = calls.id AND waiting = 1)"
+                " AND NOT EXISTS (SELECT 1 FROM recordings WHERE call_id = calls.id"
+                "  AND removed IS NULL) LIMIT ?",
+                (before, limit),
+            )
+            for (number,) in rows:
+                self._store.write(
+                    "DELETE FROM deliveries WHERE item_id = ?1 OR item_id IN"
+                    " (SELECT id FROM recordings WHERE call_id = ?1)",
+                    (number,),
+                )
+                self._store.write("DELETE FROM recordings WHERE call_id = ?", (number,))
+                self._store.write("DELETE FROM calls WHERE id = ?", (number,))
+            return len(rows)
+
+
+def _known(row: tuple[object, ...]) -> KnownFile:
+    number, path, size, modified_ns, call_id, state, sha256 = row[:7]
+    return KnownFile(
+        id=int(str(number)),
+        relative=_relative(path if isinstance(path, bytes) else b""),
+        size=int(str(size)),
+        modified_ns=int(str(modified_ns)),
+        call_id=None if call_id is None else int(str(call_id)),
+        state=State(str(state)),
+        sha256=None if sha256 is None else str(sha256),
+    )
+
+
+def _judgement(new: NewRecording) -> tuple[object, ...]:
+    return (new.verdict, new.reason, new.container, new.duration)
+
+
+def _stored_key(key: FileKey) -> tuple[bytes, int, int]:
+    return (_path(key[0]), key[1], key[2])
+
+
+def _path(relative: str) -> bytes:
+    # A file's name is bytes, not always UTF-8, which SQLite's text could not hold.
+    return relative.encode("utf-8", "surrogateescape")
+
+
+def _relative(path: bytes) -> str:
+    return path.decode("utf-8", "surrogateescape")

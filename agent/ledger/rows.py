@@ -1,0 +1,225 @@
+"""What the ledger holds, as its readers see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal
+
+from agent.calls import Call, Direction
+from agent.clock import Stamp
+
+PLATFORM = "platform"
+"""The one target there is: states stand by (item, target), so another can be added."""
+
+
+class State(StrEnum):
+    """Where a delivery stands, in words for people."""
+
+    WAITING_FOR_RECORDING = "waiting for its recording"
+    RECORD_TO_SEND = "record to be sent"
+    RECORD_SENT = "record sent"
+    WAITING_FOR_CALL = "waiting for its call"
+    WAITING_FOR_RECORD = "waiting for its record"
+    RECORDING_TO_SEND = "recording to be sent"
+    DELIVERED = "delivered"
+    KEPT = "kept, not sent"
+    MISSING = "its file is missing"
+
+
+SENDABLE = frozenset({State.WAITING_FOR_RECORDING, State.RECORD_TO_SEND, State.RECORDING_TO_SEND})
+"""States that wait for nothing but their time."""
+
+
+class ErrandState(StrEnum):
+    """Where an errand stands, in words for people."""
+
+    WAITING = "waiting for its channel"
+    ORDERED = "ordered"
+    PLACED = "placed"
+    EXPIRED = "expired"
+    FAILED = "failed"
+    DONE = "done"
+    UNKNOWN = "unknown function"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCall:
+    """A call with the number under which its record goes."""
+
+    id: int
+    call: Call
+    boot: str
+    clock_trusted: bool
+    clock_offset: float
+    """Seconds by which its wall times were corrected."""
+    end_uncertain: bool
+    """True: it ended while the agent was down, so its recordings know better."""
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordToSend:
+    """A call whose record is due."""
+
+    stored: StoredCall
+    state: State
+    body: bytes | None
+    """The bytes as first sent; None: never sent."""
+    callid: str | None
+    """An earlier answer's, where the record is booked anew."""
+    refusals: int
+    has_recording: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingToSend:
+    """A finished file whose record is booked."""
+
+    id: int
+    relative: str
+    """Path below the recording directory; undecodable bytes as surrogates."""
+    size: int
+    modified_ns: int
+    container: Literal["wav", "mp3"]
+    call_id: int
+    callid: str
+    refusals: int
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFile:
+    """A file as the ledger knows it."""
+
+    id: int
+    relative: str
+    size: int
+    modified_ns: int
+    call_id: int | None
+    state: State
+    sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveredRecording:
+    """A recording that the platform holds and whose file is still here."""
+
+    id: int
+    relative: str
+    size: int
+    modified_ns: int
+    delivered: float
+    """Wall time of the delivery."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueCounts:
+    """The queue in figures (INTERFACES.md, status file)."""
+
+    records_waiting: int
+    files_waiting: int
+    bytes_waiting: int
+    oldest_waiting: float | None
+    attention: int
+    delivered: int
+    delivered_bytes: int
+    kept: int
+    """Files that are not sent: empty, not audio, or too short."""
+    missing: int
+    """Recordings whose file is gone before it was delivered."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueItem:
+    """One waiting item, for people."""
+
+    id: int
+    kind: str
+    state: State
+    board: int | None
+    channel: int | None
+    phone: str
+    started: float | None
+    relative: str
+    size: int
+    since: float
+    refusals: int
+    trouble: str
+    callid: str | None
+    due: float
+    sha256: str | None
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """A call to place or a function to run."""
+
+    id: int
+    kind: str
+    entry: str
+    source: str
+    """The command that listed it."""
+    board: int | None
+    channel: int | None
+    phone: str
+    name: str
+    parameters: tuple[tuple[str, str], ...]
+    state: ErrandState
+    outcome: str
+    created: float
+    expires: float
+    """Monotonic seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class DialCounts:
+    """Calls to place, in figures (INTERFACES.md, status file)."""
+
+    waiting: int
+    placed: int
+    expired: int
+    failed: int
+
+
+CALL_COLUMNS = (
+    "id, board, channel, direction, phone, started, started_monotonic, answered,"
+    " answered_monotonic, ended, ended_monotonic, heard, heard_monotonic, boot, clock_trusted,"
+    " clock_offset, end_uncertain, source"
+)
+"""Columns that `stored_call` reads, in its order."""
+
+
+def call_columns(table: str) -> str:
+    """The columns that `stored_call` reads, of a named table."""
+    return ", ".join(f"{table}.{name.strip()}" for name in CALL_COLUMNS.split(","))
+
+
+def stored_call(row: tuple[Any, ...]) -> StoredCall:
+    """Read a row of `call_columns`."""
+    started, answered, ended, heard = (_stamp(row, index) for index in (5, 7, 9, 11))
+    assert started is not None
+    assert heard is not None
+    call = Call(
+        board=row[1],
+        channel=row[2],
+        direction=Direction(row[3]),
+        phone=row[4],
+        started=started,
+        answered=answered,
+        ended=ended,
+        last_heard=heard,
+    )
+    return StoredCall(
+        id=row[0],
+        call=call,
+        boot=row[13],
+        clock_trusted=bool(row[14]),
+        clock_offset=row[15],
+        end_uncertain=bool(row[16]),
+        source=row[17],
+    )
+
+
+def _stamp(row: tuple[Any, ...], index: int) -> Stamp | None:
+    return None if row[index] is None else Stamp(row[index], row[index + 1])

@@ -1,0 +1,114 @@
+"""Threads that the daemon can rely on: they beat, they are restarted, they stop when asked."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from agent.clock import Clock
+
+RESTART_AFTER = 5.0
+"""Seconds before a part that failed begins anew: long enough for its cause to pass, or be seen."""
+
+Alive = Callable[[float], None]
+"""Says: I live, and will say so again within this many seconds."""
+Body = Callable[[threading.Event, Alive], None]
+"""What a part does: returns when the event is set; calls the other before anything long."""
+
+log = logging.getLogger(__name__)
+
+
+class Bell:
+    """Wakes whoever waits; a ring while nobody waits is not lost."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._rings = 0
+
+    def ring(self) -> None:
+        """Wake all who wait, and the next wait of those who heard fewer rings."""
+        with self._condition:
+            self._rings += 1
+            self._condition.notify_all()
+
+    @property
+    def rings(self) -> int:
+        """How often it rang; to be read before looking at what the ring tells of."""
+        return self._rings
+
+    def wait(self, heard: int, seconds: float) -> None:
+        """Wait until it has rung more often than `heard`, or for so many seconds."""
+        with self._condition:
+            if self._rings == heard:
+                self._condition.wait(max(0.0, seconds))
+
+
+@dataclass(frozen=True, slots=True)
+class PartView:
+    """A part as the health check sees it."""
+
+    name: str
+    alive: bool
+    failures: int
+    last_failure: str
+
+
+class Part:
+    """One thread with one job. A job that fails begins anew; one that ends early does too."""
+
+    def __init__(
+        self, name: str, body: Body, clock: Clock, wake: Callable[[], None] | None = None
+    ) -> None:
+        self.name = name
+        self._body = body
+        self._clock = clock
+        self._wake = wake
+        self.stop = threading.Event()
+        """Set when the job is to end."""
+        self._deadline = float("inf")
+        self._failures = 0
+        self._last_failure = ""
+        # Daemonic: a thread caught in a silent network must not hold up the end of the process.
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Begin the job."""
+        self.beat(RESTART_AFTER * 2)
+        self._thread.start()
+
+    def ask_to_stop(self) -> None:
+        """Ask the job to end; returns at once."""
+        self.stop.set()
+        if self._wake is not None:
+            self._wake()
+
+    def ended(self, within: float) -> bool:
+        """Wait for the job's end for so many seconds; tell whether it came."""
+        self._thread.join(max(0.0, within))
+        return not self._thread.is_alive()
+
+    def view(self) -> PartView:
+        """Whether the job lives, and how often it failed."""
+        alive = self._thread.is_alive() and self._clock.monotonic() <= self._deadline
+        return PartView(self.name, alive, self._failures, self._last_failure)
+
+    def beat(self, within: float) -> None:
+        """Say that the job lives, and will say so again within so many seconds."""
+        self._deadline = self._clock.monotonic() + within
+
+    def _run(self) -> None:
+        while not self.stop.is_set():
+            try:
+                self._body(self.stop, self.beat)
+                if self.stop.is_set():
+                    return
+                failure = "ended without being asked"
+            except Exception as error:  # whatever it is, the others go on
+                failure = f"{type(error).__name__}: {error}"
+                log.exception("%s failed; it begins anew in %g s", self.name, RESTART_AFTER)
+            self._failures += 1
+            self._last_failure = failure
+            self.beat(RESTART_AFTER * 2)
+            self.stop.wait(RESTART_AFTER)

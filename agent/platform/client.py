@@ -1,0 +1,142 @@
+"""What the gateway says to the platform: one method for each command (PROTOCOL.md 2)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import BinaryIO
+from urllib.parse import parse_qsl, urlsplit
+
+from agent.clock import Clock
+from agent.platform.failures import FailureKind, PlatformFailure
+from agent.platform.judging import judge
+from agent.platform.listing import Listing, read_listing
+from agent.platform.multipart import CONTENT_TYPES, Container, RecordingBody, wire_name
+from agent.platform.transport import Body, Transport
+from agent.platform.wire import Answer, RecordFields, form, record_body
+from agent.settings import Platform
+
+__all__ = ["PlatformClient", "RecordFields", "record_body"]
+
+SHORTEST_SECRET = 4
+"""Characters; hiding a shorter value would hide half of every message."""
+
+_FORM = "application/x-www-form-urlencoded; charset=UTF-8"
+
+
+class PlatformClient:
+    """The platform over one kept-alive connection; used by one thread, `abandon` by any.
+
+    `satellite` gives the gateway's MAC address, or empty text while it is not known: that
+    raises IDENTITY_UNKNOWN. `on_answer` is told each JSON answer of a 2xx, refusals included:
+    they carry the platform's clock and the hours for recordings.
+
+    Every method raises PlatformFailure and nothing else.
+    """
+
+    def __init__(
+        self,
+        settings: Platform,
+        satellite: Callable[[], str],
+        clock: Clock,
+        on_answer: Callable[[Answer], None] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._satellite = satellite
+        self._clock = clock
+        self._on_answer = on_answer
+        self._transport = Transport(settings, clock)
+        self._secrets = _secrets(settings)
+
+    def report(self, report_id: int, time_ms: int, status_json: str) -> Answer:
+        """`channelstatus` (PROTOCOL.md 2.1)."""
+        return self._command(
+            "channelstatus", ("id", report_id), ("time", time_ms), ("status", status_json)
+        )
+
+    def record(self, body: bytes) -> Answer:
+        """A call record, made by `record_body`; the answer has a callid (PROTOCOL.md 2.2)."""
+        return self._post(body, _FORM, callid_due=True)
+
+    def recording(
+        self,
+        callid: str,
+        file: BinaryIO,
+        size: int,
+        modified_ns: int,
+        name: str,
+        container: Container,
+        before_block: Callable[[int], None],
+    ) -> tuple[Answer, str]:
+        """A recording for a booked call (PROTOCOL.md 2.2, step 2): the answer, the SHA-256 in hex.
+
+        `file` is an open regular file that had `size` bytes and `modified_ns` when it was found;
+        it stays open. `before_block` as in `RecordingBody`; it is not called while the answer is
+        awaited, which takes up to `read_timeout`.
+        """
+        body = RecordingBody(
+            (("cmd", "upload"), ("satellite", self._identity()), ("callid", callid)),
+            file,
+            size,
+            modified_ns,
+            wire_name(name, container),
+            CONTENT_TYPES[container],
+            before_block,
+        )
+        answer = self._post(body, body.content_type)
+        return answer, body.sha256
+
+    def messages(self) -> Listing:
+        """What waits for the gateway, by the configured command (PROTOCOL.md 2.3)."""
+        return read_listing(self._command(self._settings.message_command).data)
+
+    def calls(self) -> Listing:
+        """`getCallList` (PROTOCOL.md 2.4)."""
+        return read_listing(self._command("getCallList").data)
+
+    def abandon(self) -> None:
+        """End the exchange under way, and all later ones, as ABANDONED; from any thread."""
+        self._transport.abandon()
+
+    def close(self) -> None:
+        """Close the connection; the next command opens another."""
+        self._transport.close()
+
+    def _command(self, command: str, *fields: tuple[str, str | int]) -> Answer:
+        body = form((("cmd", command), ("satellite", self._identity()), *fields))
+        return self._post(body, _FORM)
+
+    def _post(self, body: Body, content_type: str, *, callid_due: bool = False) -> Answer:
+        http = self._transport.post(body, content_type)
+        try:
+            return judge(http, self._clock.wall(), self._hide, self._on_answer, callid_due)
+        except PlatformFailure as failure:
+            # Whoever answers out of turn may not be the platform; a refusal is its proper word.
+            if failure.kind is not FailureKind.REFUSED:
+                self._transport.close()
+            raise
+
+    def _identity(self) -> str:
+        satellite = self._satellite()
+        if not satellite:
+            raise PlatformFailure(
+                FailureKind.IDENTITY_UNKNOWN,
+                "the gateway's MAC address is not known; set identity.satellite or .interface",
+            )
+        return satellite
+
+    def _hide(self, text: str) -> str:
+        # A platform may quote the request in its message.
+        return text if self._secrets is None else self._secrets.sub("…", text)
+
+
+def _secrets(settings: Platform) -> re.Pattern[str] | None:
+    """What identifies or opens the account: it, and the query's values but for the method."""
+    parts = urlsplit(settings.url)
+    pairs = [*settings.query.items(), *parse_qsl(parts.query)]
+    values = [str(value) for name, value in pairs if name != "method"]
+    values += [part for part in (parts.username, parts.password) if part]
+    if settings.account is not None:
+        values += [str(settings.account.user), settings.account.password_md5]
+    hidden = sorted((v for v in values if len(v) >= SHORTEST_SECRET), key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, hidden)), re.IGNORECASE) if hidden else None

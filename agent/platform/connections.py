@@ -1,0 +1,201 @@
+"""Connections that wait for the right time and tell what they were at when they failed.
+
+urllib3 sends a body under the connect time-out and gives each read of an answer a time-out of
+its own: a slow uplink fails though it makes progress, and a server that trickles a byte at a
+time never fails. Here each block sent has `read_timeout`, and so has an answer as a whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import http.client
+import io
+import socket
+import ssl
+from enum import IntEnum
+from functools import partial
+from typing import Any
+
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from agent.clock import Clock
+
+EARLY_ANSWER = 1.0
+"""Seconds to look for the answer of a platform that took no more: it is there already or never."""
+
+SOCKET_OPTIONS = [
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+]
+_CUT_WHILE_SENDING = (ConnectionError, TimeoutError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+
+
+class Phase(IntEnum):
+    """How far an exchange came."""
+
+    BEFORE = 0
+    CONNECTING = 1
+    SENDING = 2
+    AWAITING = 3
+    """Sent; nothing heard."""
+    ANSWERING = 4
+    """Some of the answer was heard."""
+
+
+class Line:
+    """What the transport and its one connection tell each other about the exchange under way."""
+
+    def __init__(self, query: str, read_timeout: float, clock: Clock) -> None:
+        self.query = query
+        self.read_timeout = read_timeout
+        self.clock = clock
+        self.abandoned = False
+        self._socket: socket.socket | None = None
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget the last exchange."""
+        self.phase = Phase.BEFORE
+        self.fresh = False
+        """True: the connection was made for this exchange."""
+        self.sent = False
+        """True: the whole request left."""
+        self.send_error: Exception | None = None
+        self.deadline = 0.0
+        """Monotonic seconds by which the answer must be there."""
+
+    def connected(self, connection: socket.socket) -> None:
+        """A connection stands; from now on its time-out is that of a block."""
+        connection.settimeout(self.read_timeout)
+        self._socket = connection
+        self.fresh = True
+        self.phase = Phase.SENDING
+        if self.abandoned:
+            self._shut_down()
+
+    def await_answer(self) -> None:
+        """The answer's time begins."""
+        patience = self.read_timeout if self.sent else min(self.read_timeout, EARLY_ANSWER)
+        self.deadline = self.clock.monotonic() + patience
+        self.phase = Phase.AWAITING
+
+    def abandon(self) -> None:
+        """End the exchange under way at once, and refuse others; from any thread."""
+        self.abandoned = True
+        self._shut_down()
+
+    def _shut_down(self) -> None:
+        if self._socket is not None:
+            # The plain socket's: that of a TLS socket takes its state from under the other thread.
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+
+class _AnswerFile(io.RawIOBase):
+    """Reads a socket under a time-out that shrinks to the answer's deadline."""
+
+    def __init__(self, connection: socket.socket, line: Line) -> None:
+        self._connection = connection
+        self._line = line
+        # Through makefile: it keeps the socket open where http.client closes the connection
+        # before its answer was read.
+        self._file = connection.makefile("rb", buffering=0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = self._line.deadline - self._line.clock.monotonic()
+        if left <= 0:
+            raise TimeoutError("the answer's time is over")
+        self._connection.settimeout(left)
+        count = self._file.readinto(buffer)
+        if count:
+            self._line.phase = Phase.ANSWERING
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+class _AnswerSource:
+    """Stands in for the socket where http.client wants a file to read an answer from."""
+
+    def __init__(self, connection: socket.socket, line: Line) -> None:
+        self._connection = connection
+        self._line = line
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_AnswerFile(self._connection, self._line))
+
+
+class _WatchedConnection(HTTPConnection):
+    """A connection that keeps its `Line` informed."""
+
+    def __init__(self, *arguments: Any, line: Line, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._line = line
+
+    def connect(self) -> None:
+        self._line.phase = Phase.CONNECTING
+        super().connect()
+        self._line.connected(self.sock)
+
+    def putrequest(self, method: str, url: str, *arguments: Any, **options: Any) -> None:
+        self._line.phase = Phase.SENDING
+        if self.sock is not None:
+            self.sock.settimeout(self._line.read_timeout)
+        # Added down here, beneath all that quotes URLs in logs and errors: it holds the account.
+        super().putrequest(method, url + self._line.query, *arguments, **options)
+
+    def request(self, *arguments: Any, **options: Any) -> None:
+        try:
+            super().request(*arguments, **options)
+        except _CUT_WHILE_SENDING as error:
+            self._line.send_error = error
+            # The one error after which urllib3 still reads the answer that may be there.
+            raise BrokenPipeError(errno.EPIPE, "the platform took no more") from error
+        self._line.sent = True
+
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]
+        self._line.await_answer()
+        return super().getresponse()
+
+    def response_class(  # type: ignore[override]
+        self, connection: socket.socket, *arguments: Any, **options: Any
+    ) -> http.client.HTTPResponse:
+        source: Any = _AnswerSource(connection, self._line)
+        return http.client.HTTPResponse(source, *arguments, **options)
+
+
+class _WatchedSecureConnection(_WatchedConnection, HTTPSConnection):
+    """The same over TLS."""
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _WatchedConnection
+
+
+class _SecurePool(HTTPSConnectionPool):
+    ConnectionCls = _WatchedSecureConnection
+
+
+class LineAdapter(HTTPAdapter):
+    """requests' way to the platform: one connection, kept alive, watched by `line`."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        """As in HTTPAdapter, with this module's connections."""
+        super().init_poolmanager(*arguments, socket_options=SOCKET_OPTIONS, **options)
+        pools: Any = self.poolmanager
+        pools.pool_classes_by_scheme = {
+            "http": partial(_Pool, line=self._line),
+            "https": partial(_SecurePool, line=self._line),
+        }

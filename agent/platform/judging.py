@@ -1,0 +1,144 @@
+"""What an HTTP answer means: an `Answer` of success, or which failure (PROTOCOL.md 2.5)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from agent.platform.answers import (
+    AUTHENTICATION_CODES,
+    Answer,
+    parse_answer,
+    says_authentication_failed,
+)
+from agent.platform.failures import FailureKind, PlatformFailure
+from agent.platform.transport import HttpAnswer
+
+LONGEST_RETRY_AFTER = 86_400.0
+"""Seconds; a platform that asks for more has its clock or its digits wrong."""
+
+_HTTP_KINDS = {
+    301: FailureKind.REDIRECT,
+    302: FailureKind.REDIRECT,
+    303: FailureKind.REDIRECT,
+    307: FailureKind.REDIRECT,
+    308: FailureKind.REDIRECT,
+    401: FailureKind.AUTHENTICATION,
+    403: FailureKind.AUTHENTICATION,
+    407: FailureKind.AUTHENTICATION,
+    429: FailureKind.TOO_MANY,
+}
+_HTTP_WORDS = {
+    FailureKind.REDIRECT: "the platform points elsewhere, and redirects are not followed;"
+    " is platform.url right, or does a log-in page stand before it?",
+    FailureKind.AUTHENTICATION: "the platform does not accept the account",
+    FailureKind.TOO_MANY: "the platform asks for fewer requests",
+    FailureKind.HTTP_ERROR: "the platform answers with an HTTP error",
+}
+_STATUS_WORDS = {
+    3001: "the data matches nothing that the platform holds for this gateway",
+    3002: "the gateway's MAC address is missing",
+    3003: "the platform does not find the gateway or the record",
+}
+"""PROTOCOL.md 2.5."""
+
+
+def judge(
+    http: HttpAnswer,
+    wall: float,
+    hide: Callable[[str], str] = str,
+    heard: Callable[[Answer], None] | None = None,
+    callid_due: bool = False,
+) -> Answer:
+    """Give out the answer where it says success; raise PlatformFailure for everything else.
+
+    `wall` is UNIX seconds, for a Retry-After date in an answer without a Date. `hide` as in
+    `parse_answer`. `heard` is told each answer of a 2xx, refusals too.
+    """
+    if not 200 <= http.status < 300:
+        raise _http_failure(http, wall, hide)
+    answer = parse_answer(http.body, hide)
+    if heard is not None:
+        heard(answer)
+    if answer.status != 0:
+        raise _refusal(answer, http, wall)
+    if callid_due and answer.callid is None:
+        raise PlatformFailure(
+            FailureKind.UNUSABLE,
+            "the platform's answer says success and has no callid",
+            status=0,
+            http_status=http.status,
+            answer=answer,
+        )
+    return answer
+
+
+def retry_after(value: str | None, date: str | None, wall: float) -> float | None:
+    """Seconds to wait, 0 to one day, from a Retry-After header; None: none, or unreadable."""
+    if value is None:
+        return None
+    value = value.strip()
+    if value.isascii() and value.lstrip("+-").isdigit():
+        seconds = float(value[:20])
+    else:
+        then = _http_date(value)
+        if then is None:
+            return None
+        now = _http_date(date) if date is not None else None
+        seconds = then - (wall if now is None else now)
+    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER) if math.isfinite(seconds) else None
+
+
+def _http_failure(http: HttpAnswer, wall: float, hide: Callable[[str], str]) -> PlatformFailure:
+    kind = _HTTP_KINDS.get(http.status, FailureKind.HTTP_ERROR)
+    answer = None
+    try:
+        answer = parse_answer(http.body, hide)
+    except PlatformFailure as failure:
+        if kind is FailureKind.HTTP_ERROR and failure.kind is FailureKind.AUTHENTICATION:
+            kind = failure.kind
+    if answer is not None and kind is FailureKind.HTTP_ERROR and _blames_account(answer):
+        kind = FailureKind.AUTHENTICATION
+    words = f"{_HTTP_WORDS[kind]} (HTTP {http.status})"
+    return PlatformFailure(
+        kind,
+        f"{words}: {answer.message}" if answer is not None and answer.message else words,
+        status=None if answer is None else answer.status,
+        http_status=http.status,
+        retry_after=retry_after(http.retry_after, http.date, wall),
+        answer=answer,
+    )
+
+
+def _refusal(answer: Answer, http: HttpAnswer, wall: float) -> PlatformFailure:
+    if _blames_account(answer):
+        kind, words = FailureKind.AUTHENTICATION, "the platform does not accept the account"
+    else:
+        kind, words = FailureKind.REFUSED, _STATUS_WORDS.get(answer.status, "the platform refuses")
+    words = f"{words} (status {answer.status})"
+    return PlatformFailure(
+        kind,
+        f"{words}: {answer.message}" if answer.message else words,
+        status=answer.status,
+        http_status=http.status,
+        retry_after=retry_after(http.retry_after, http.date, wall),
+        answer=answer,
+    )
+
+
+def _blames_account(answer: Answer) -> bool:
+    return answer.status in AUTHENTICATION_CODES or (
+        answer.status != 0 and says_authentication_failed(answer.message)
+    )
+
+
+def _http_date(text: str) -> float | None:
+    try:
+        moment = parsedate_to_datetime(text)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return (moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()
+    except (TypeError, ValueError, OverflowError, IndexError):
+        return None

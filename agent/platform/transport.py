@@ -1,0 +1,242 @@
+"""One POST over one kept-alive connection: what came back, or a PlatformFailure."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+import requests
+import urllib3.exceptions
+
+from agent import __version__
+from agent.clock import Clock
+from agent.platform.connections import Line, LineAdapter, Phase
+from agent.platform.diagnosis import abandoned, failure_of
+from agent.platform.failures import FailureKind, PlatformFailure
+from agent.platform.multipart import RecordingBody
+from agent.settings import Platform
+
+MOST_ANSWER = 1024 * 1024
+"""Bytes of an answer's body; room for thousands of entries, and no more memory than that."""
+
+Body = bytes | RecordingBody
+_LIBRARY_ERRORS = (
+    requests.RequestException,
+    urllib3.exceptions.HTTPError,
+    OSError,
+    ValueError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """An HTTP answer whose body, where it is 2xx, was read whole."""
+
+    status: int
+    body: bytes
+    retry_after: str | None
+    """The headers Retry-After and Date as they stood there."""
+    date: str | None
+
+
+class _Session(requests.Session):
+    """A session that looks at no redirect, not even to read its body to whatever end it has."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        return None
+
+
+class Transport:
+    """The platform's URL and the connection to it; used by one thread, `abandon` by any."""
+
+    def __init__(self, settings: Platform, clock: Clock) -> None:
+        self._settings = settings
+        self._line = Line(_query(settings), settings.read_timeout, clock)
+        self._session = _session(self._line)
+        self._template: requests.PreparedRequest | None = None
+        self._verify = settings.ca_file or True
+        self._timeouts = (settings.connect_timeout, settings.read_timeout)
+
+    def post(self, body: Body, content_type: str) -> HttpAnswer:
+        """Send `body`; raise PlatformFailure where no HTTP answer came.
+
+        A kept-alive connection that the platform closed just as it was used again gets one fresh
+        one. The same bytes go, and nothing was heard, so this is the retry that would come
+        anyway, without its wait.
+        """
+        try:
+            return self._attempt(body, content_type)
+        except _StaleConnection:
+            if isinstance(body, RecordingBody):
+                body.rewind()
+            return self._attempt(body, content_type)
+
+    def abandon(self) -> None:
+        """End the exchange under way, and all later ones, as ABANDONED; from any thread."""
+        self._line.abandon()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._session.close()
+
+    def _attempt(self, body: Body, content_type: str) -> HttpAnswer:
+        self._line.begin()
+        if self._line.abandoned:
+            raise abandoned()
+        try:
+            answer = self._exchange(body, content_type)
+        except PlatformFailure:
+            self.close()
+            raise
+        except _LIBRARY_ERRORS as error:
+            failure = self._failure(error)
+            self.close()
+        else:
+            if not 200 <= answer.status < 300:
+                self.close()
+            return answer
+        # Outside the handler: a failure that is kept must not keep traces, and blocks, alive.
+        raise failure
+
+    def _failure(self, error: Exception) -> Exception:
+        failure = failure_of(error, self._line, self._settings.connect_timeout)
+        reused = not self._line.fresh and self._line.phase in {Phase.SENDING, Phase.AWAITING}
+        if reused and failure.kind is FailureKind.CONNECTION_CUT:
+            return _StaleConnection()
+        return failure
+
+    def _exchange(self, body: Body, content_type: str) -> HttpAnswer:
+        request = self._request(body, content_type)
+        response = self._session.send(
+            request,
+            stream=True,
+            allow_redirects=False,
+            verify=self._verify,
+            timeout=self._timeouts,
+        )
+        try:
+            if not 200 <= response.status_code < 300:
+                return _http_answer(response, _whatever_is_there(response))
+            if not self._line.sent:
+                raise PlatformFailure(
+                    FailureKind.CONNECTION_CUT,
+                    "the platform answered and closed before it had the whole request",
+                    http_status=response.status_code,
+                )
+            return _http_answer(response, _body(response))
+        finally:
+            # Gives a connection whose answer was read to its end back, and closes any other.
+            response.close()
+
+    def _request(self, body: Body, content_type: str) -> requests.PreparedRequest:
+        if self._template is None:
+            self._template = self._session.prepare_request(
+                requests.Request("POST", _bare_url(self._settings.url))
+            )
+        request = self._template.copy()
+        request.headers["Content-Type"] = content_type
+        request.headers["Content-Length"] = str(len(body))
+        request.body = body  # type: ignore[assignment]
+        return request
+
+
+class _StaleConnection(Exception):
+    """A connection used again was gone, and nothing was heard on it."""
+
+
+def _session(line: Line) -> requests.Session:
+    session = _Session()
+    # A proxy or a .netrc of whoever started the daemon would send recordings elsewhere.
+    session.trust_env = False
+    # Cookies mean nothing here, and a jar grows as the other side likes.
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    session.headers = requests.structures.CaseInsensitiveDict(
+        {
+            "User-Agent": f"smarttel-agent/{__version__}",
+            "Accept": "*/*",
+            "Accept-Encoding": "identity",
+            "Connection": "keep-alive",
+        }
+    )
+    adapter = LineAdapter(line)
+    for prefix in tuple(session.adapters):
+        session.mount(prefix, adapter)
+    return session
+
+
+def _query(settings: Platform) -> str:
+    account = settings.account
+    pairs = [(name, str(value)) for name, value in settings.query.items()]
+    if account is not None:
+        pairs.append(("sa_user", str(account.user)))
+        pairs.append(("sa_password", account.password_md5.upper()))
+    of_url = urlsplit(settings.url).query
+    written = [part for part in (of_url, urlencode(pairs, errors="replace")) if part]
+    return "?" + requests.utils.requote_uri("&".join(written)) if written else ""
+
+
+def _bare_url(url: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
+
+
+def _http_answer(response: requests.Response, body: bytes) -> HttpAnswer:
+    headers = response.headers
+    return HttpAnswer(response.status_code, body, headers.get("Retry-After"), headers.get("Date"))
+
+
+def _whatever_is_there(response: requests.Response) -> bytes:
+    # The HTTP status says enough; a body that is cut or late must not hide it.
+    if 300 <= response.status_code < 400:
+        return b""
+    try:
+        return _body(response)
+    except (PlatformFailure, *_LIBRARY_ERRORS):
+        return b""
+
+
+def _body(response: requests.Response) -> bytes:
+    body = _read_to_its_end(response)
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    decode = _DECODERS.get(encoding)
+    if decode is None:
+        raise _unusable("is in an encoding that was not asked for")
+    try:
+        decoded = decode(body)
+    except zlib.error:
+        raise _unusable("says it is compressed and is not") from None
+    if max(len(body), len(decoded)) > MOST_ANSWER:
+        raise _unusable("is larger than 1 MiB")
+    return decoded
+
+
+def _read_to_its_end(response: requests.Response) -> bytes:
+    # One read may come back short without a word; only the one after it tells cut from complete.
+    body = bytearray()
+    while len(body) <= MOST_ANSWER:
+        piece: bytes = response.raw.read(MOST_ANSWER + 1 - len(body), decode_content=False)
+        if not piece:
+            break
+        body += piece
+    return bytes(body)
+
+
+def _inflated(body: bytes) -> bytes:
+    # Some servers compress unasked; a few bytes may stand for gigabytes.
+    return zlib.decompressobj(wbits=47).decompress(body, MOST_ANSWER + 1)
+
+
+_DECODERS: dict[str, Callable[[bytes], bytes]] = {
+    "": bytes,
+    "identity": bytes,
+    "gzip": _inflated,
+    "x-gzip": _inflated,
+    "deflate": _inflated,
+}
+
+
+def _unusable(what: str) -> PlatformFailure:
+    return PlatformFailure(FailureKind.UNUSABLE, f"the platform's answer {what}")

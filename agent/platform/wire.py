@@ -1,0 +1,71 @@
+"""The shapes that cross the wire: a call record as it is sent, an answer as it was understood."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A JSON object of the platform, taken leniently in types (PROTOCOL.md 1, 2)."""
+
+    status: int
+    """`status`, or `code` where there is no `status`; 0 is success."""
+    time: float | None
+    """The platform's clock, UNIX seconds; None: not said, or not plausible."""
+    callid: str | None
+    """What the platform calls the record; an opaque string."""
+    message: str
+    """Why not, in the platform's words, fit for a log line; often empty."""
+    period: str | None
+    """Hours in which recordings may be sent, such as `16-17`, as it stood there."""
+    has_period: bool
+    """True: the answer had a `period`, usable (then `period` is set) or not."""
+    data: object
+    """`data` as decoded, for `listing.read_listing`; None where there was none."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordFields:
+    """A finished call as `cmd=upload` reports it (PROTOCOL.md 2.2)."""
+
+    satellite: str
+    channel: int
+    """RJ11 port, from 1."""
+    start: int
+    """UNIX seconds."""
+    hang_up: int
+    """UNIX seconds."""
+    direction: str
+    """`in`, `out` or `unkown`, so spelt."""
+    phone: str
+    duration: int
+    """Seconds."""
+    record_id: int
+    recorded: bool
+
+
+def record_body(fields: RecordFields) -> bytes:
+    """The body of a call record, the same bytes for the same fields (PROTOCOL.md 2.2, step 1)."""
+    return form(
+        (
+            ("cmd", "upload"),
+            ("satellite", fields.satellite),
+            ("channel", fields.channel),
+            ("start_time_secs", fields.start),
+            ("start_time_hangup", fields.hang_up),
+            ("direction", fields.direction),
+            ("callid_dialed", fields.phone),
+            ("duration_secs", fields.duration),
+            ("id", fields.record_id),
+            ("recorded", int(fields.recorded)),
+        )
+    )
+
+
+def form(fields: Iterable[tuple[str, str | int]]) -> bytes:
+    """`application/x-www-form-urlencoded` in UTF-8; what UTF-8 cannot carry becomes `?`."""
+    pairs = [(name, str(value)) for name, value in fields]
+    return urlencode(pairs, encoding="utf-8", errors="replace").encode("ascii")

@@ -1,0 +1,93 @@
+"""Asks the platform for messages and for calls to place, at intervals of their own."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from agent.clock import Clock
+from agent.delivery.gate import Gate
+from agent.delivery.outcomes import learn_from
+from agent.errands import Errands
+from agent.parts import Alive, Bell
+from agent.platform.client import PlatformClient
+from agent.platform.failures import PlatformFailure
+from agent.platform.listing import Listing
+from agent.settings import Polls
+
+JITTER = 0.2
+"""Part of the interval by which a poll may come earlier: a fleet must not ask in step."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Poll:
+    source: str
+    interval: float
+    ask: Callable[[], Listing]
+    due: float
+
+
+class Poller:
+    """Polls in one thread; while the platform is known to be out of reach it does not."""
+
+    def __init__(
+        self,
+        settings: Polls,
+        message_command: str,
+        errands: Errands,
+        gate: Gate,
+        clock: Clock,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self._settings = settings
+        self._message_command = message_command
+        self._errands = errands
+        self._gate = gate
+        self._clock = clock
+        self._draw = draw
+        self.bell = Bell()
+        """Rung to end a wait, when the agent stops."""
+
+    def run(
+        self, client: PlatformClient, longest_request: float, stop: threading.Event, alive: Alive
+    ) -> None:
+        """Poll until told to stop."""
+        now = self._clock.monotonic()
+        wanted = (
+            ("getCallList", self._settings.calls, client.calls),
+            (self._message_command, self._settings.messages, client.messages),
+        )
+        # The first poll comes soon, and not at once: a fleet may have been started together.
+        polls = [
+            _Poll(source, interval, ask, now + interval * self._draw() * JITTER)
+            for source, interval, ask in wanted
+            if interval > 0
+        ]
+        while not stop.is_set():
+            heard = self.bell.rings
+            for poll in polls:
+                if self._clock.monotonic() >= poll.due and not stop.is_set():
+                    alive(longest_request)
+                    self._ask(poll)
+                    wait = poll.interval * (1 - JITTER * self._draw())
+                    poll.due = self._clock.monotonic() + wait
+            wait = min((poll.due for poll in polls), default=float("inf"))
+            wait = min(max(wait - self._clock.monotonic(), 0.0), 3600.0)
+            alive(wait + longest_request)
+            self.bell.wait(heard, wait)
+
+    def _ask(self, poll: _Poll) -> None:
+        if self._gate.view().shut is not None:
+            return
+        try:
+            listing = poll.ask()
+        except PlatformFailure as failure:
+            log.warning("%s: %s", poll.source, learn_from(failure, self._gate, admitted=False))
+            return
+        self._gate.answered()
+        self._errands.take(poll.source, listing)

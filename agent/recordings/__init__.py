@@ -1,0 +1,1 @@
+"""Recordings: watching for them, knowing when one is finished, what it is, and which call's."""

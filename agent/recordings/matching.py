@@ -1,0 +1,175 @@
+"""Which call a recording belongs to: by port and overlap in time. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from agent.calls import Direction
+from agent.recordings.judging import FinishedFile
+from agent.recordings.names import LONGEST_DURATION, NameFacts
+
+SLACK = 2.0
+"""Seconds a recording may lie beside a call, where it overlaps none: names carry whole seconds,
+and a recorder starts and stops a little late."""
+SUBSTANTIAL = 0.5
+"""Part of the shorter of call and recording that must overlap, where the port is not sure."""
+SHORTEST_SPAN = 1.0
+"""Seconds; a recording of unknown length is taken to last this long."""
+LIKE_DIGITS = 7
+"""Digits from the end in which two spellings of a number (with or without area code) agree."""
+CHANNEL_UNSAID = 1
+"""The port of a record whose recording does not say one. The platform wants a port (PROTOCOL.md
+2.2 `channel`: from 1), and most gateways that have only one leave it out of their names."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallSpan:
+    """A call, as far as matching needs it."""
+
+    call_id: int
+    board: int
+    channel: int
+    direction: Direction
+    phone: str
+    started: float
+    """UNIX seconds."""
+    ended: float | None
+    """UNIX seconds; None: it still goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A recording, as far as matching needs it."""
+
+    facts: NameFacts
+    duration: float | None
+    """Seconds, as the audio says."""
+    modified: float
+    """UNIX seconds, as the file system says."""
+
+    @classmethod
+    def of(cls, file: FinishedFile) -> Recorded:
+        """Take what counts of a finished file."""
+        return cls(file.facts, file.audio.duration, file.modified_ns / 1_000_000_000)
+
+    def spans(self) -> tuple[tuple[float, float], ...]:
+        """Start and end in UNIX seconds, in all readings of the start; the likeliest first."""
+        starts = self.facts.starts or ((self.facts.start,) if self.facts.start is not None else ())
+        if starts:
+            return tuple((start, start + self._length(start)) for start in starts)
+        end = self.facts.end if self.facts.end is not None else self.modified
+        start = end - self._length(None)
+        return ((start, end),)
+
+    def _length(self, start: float | None) -> float:
+        for known in (self.duration, self.facts.duration):
+            if known is not None:
+                return known
+        if start is None:
+            return 0.0
+        # Neither audio nor name tell: it ended when it was written to last.
+        end = self.facts.end if self.facts.end is not None else self.modified
+        return end - start if 0 <= end - start <= LONGEST_DURATION else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class OwnCall:
+    """The record of a recording that belongs to no known call."""
+
+    board: int | None
+    """None where the name does not say."""
+    channel: int
+    direction: Direction
+    phone: str
+    start: float
+    """UNIX seconds."""
+    end: float
+    duration: float
+    """Seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    call: CallSpan
+    overlap: float
+    """Seconds; below 0: the gap between the two."""
+    part: float
+    """Overlap as a part of the shorter of the two."""
+    distance: float
+    """Seconds between the two starts."""
+    same_phone: bool
+
+    @property
+    def order(self) -> tuple[float, float, bool]:
+        # Milliseconds are below what any of the clocks means.
+        return (-round(self.overlap, 3), round(self.distance, 3), not self.same_phone)
+
+
+def best_call(recorded: Recorded, calls: Sequence[CallSpan], now: float) -> CallSpan | None:
+    """Choose the call that was recorded; None where there is none, or it is not certain.
+
+    `now`, in UNIX seconds, ends the calls that still go on. Port and box must agree where the name
+    says them. Where the port is not certain, only one call with a substantial overlap counts.
+    """
+    fits = [
+        fit
+        for call in calls
+        if _same_place(recorded.facts, call)
+        for fit in (_fit(recorded, call, now),)
+        if fit.overlap >= -SLACK
+    ]
+    fits = [fit for fit in fits if fit.overlap > 0] or fits
+    certain = recorded.facts.channel is not None and len({fit.call.board for fit in fits}) == 1
+    if not certain:
+        fits = _only_one(recorded.facts, fits)
+    return min(fits, key=lambda fit: fit.order).call if fits else None
+
+
+def call_of_its_own(recorded: Recorded) -> OwnCall:
+    """Make a record of what the recording's name and header say."""
+    facts = recorded.facts
+    start, end = recorded.spans()[0]
+    return OwnCall(
+        board=facts.serial,
+        channel=facts.channel if facts.channel is not None else CHANNEL_UNSAID,
+        direction=facts.direction if facts.direction is not None else Direction.UNKNOWN,
+        phone=facts.phone or "",
+        start=start,
+        end=end,
+        duration=end - start,
+    )
+
+
+def same_phone(one: str, other: str) -> bool:
+    """Tell whether two spellings mean one number; an unknown number is like no other."""
+    if not one or not other:
+        return False
+    shorter = min(len(one), len(other))
+    return one == other or (shorter >= LIKE_DIGITS and one[-shorter:] == other[-shorter:])
+
+
+def _same_place(facts: NameFacts, call: CallSpan) -> bool:
+    return facts.channel in {None, call.channel} and facts.serial in {None, call.board}
+
+
+def _fit(recorded: Recorded, call: CallSpan, now: float) -> _Fit:
+    ended = max(call.ended if call.ended is not None else now, call.started)
+    same = same_phone(recorded.facts.phone or "", call.phone)
+    fits = []
+    for start, end in recorded.spans():
+        last = max(end, start + SHORTEST_SPAN)
+        overlap = min(last, ended) - max(start, call.started)
+        shorter = min(last - start, max(ended - call.started, SHORTEST_SPAN))
+        fits.append(_Fit(call, overlap, overlap / shorter, abs(start - call.started), same))
+    return min(fits, key=lambda fit: fit.order)
+
+
+def _only_one(facts: NameFacts, fits: list[_Fit]) -> list[_Fit]:
+    """Leave the one call that it must be, or none."""
+    likely = [fit for fit in fits if fit.part >= SUBSTANTIAL]
+    if facts.phone:
+        # A number that differs speaks against a call; one that the board did not hear does not.
+        likely = [fit for fit in likely if fit.same_phone or not fit.call.phone]
+        likely = [fit for fit in likely if fit.same_phone] or likely
+    return likely if len(likely) == 1 else []

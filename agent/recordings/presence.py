@@ -1,0 +1,71 @@
+"""Is the recording directory there, and is it the one that is watched?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from agent.recordings.files import Identity
+from agent.recordings.hints import HintBox, TreeWatch, identity_of
+from agent.recordings.troubles import Troubles
+
+
+class Presence:
+    """The directory and the watch over it, through deletion, unmounting and mounting."""
+
+    def __init__(self, directory: Path, box: HintBox, troubles: Troubles) -> None:
+        self._directory = directory
+        self._box = box
+        self._troubles = troubles
+        self._watch: TreeWatch | None = None
+        self._identity: Identity | None = None
+
+    @property
+    def there(self) -> bool:
+        """The directory could be read at the last check."""
+        return self._identity is not None
+
+    @property
+    def watched(self) -> bool:
+        """Events come."""
+        return self._watch is not None
+
+    def check(self) -> bool:
+        """Look; True where everything must be scanned anew: it came, or is another one."""
+        try:
+            identity = identity_of(self._directory)
+            next(iter(self._directory.iterdir()), None)  # it may be there and not readable
+        except OSError as error:
+            self._identity = None
+            self.close()
+            self._troubles.note(
+                "directory", f"the recording directory can't be read: {error.strerror}"
+            )
+            return False
+        self._troubles.over("directory")
+        lost = self._watch is not None and not self._watch.watches(identity)
+        anew = lost or identity != self._identity
+        if anew:
+            self.close()
+        self._identity = identity
+        return anew
+
+    def watch(self) -> None:
+        """Begin to watch where that is not done yet; what stands in the way is noted."""
+        if self._watch is not None:
+            return
+        try:
+            self._watch = TreeWatch(self._directory, self._box)
+        except OSError as error:
+            self._troubles.note(
+                "watch",
+                f"no events from the recording directory ({error.strerror}), so recordings are"
+                " found by scans alone, later; a higher fs.inotify.max_user_watches may help",
+            )
+        else:
+            self._troubles.over("watch")
+
+    def close(self) -> None:
+        """Stop watching."""
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None

@@ -1,0 +1,122 @@
+"""Reports of the box's state to the platform: at the interval, and at once when a port changes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable
+
+from agent.boards.events import LineState
+from agent.clock import Clock, TrustedClock
+from agent.delivery.gate import Gate
+from agent.delivery.outcomes import learn_from
+from agent.parts import Alive, Bell
+from agent.platform.client import PlatformClient
+from agent.platform.failures import PlatformFailure
+from agent.recordings.disk import Disk
+from agent.settings import Reports
+from agent.switchboard import ChannelView, Switchboard
+
+SHORTEST_GAP = 1.0
+"""Seconds between two reports, however often ports change."""
+SETTLE = 0.05
+"""Seconds for which changes gather: two ports that change in one read make one report."""
+UNITS = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+"""Bytes in a unit of `diskSize`; which the platform means is open (PROTOCOL.md 2.1)."""
+
+log = logging.getLogger(__name__)
+
+
+class Reporter:
+    """Sends `channelstatus` (PROTOCOL.md 2.1)."""
+
+    def __init__(
+        self,
+        settings: Reports,
+        switchboard: Switchboard,
+        gate: Gate,
+        clock: Clock,
+        time: TrustedClock,
+        *,
+        disk: Callable[[], Disk],
+        lan_address: Callable[[], str],
+    ) -> None:
+        self._settings = settings
+        self._switchboard = switchboard
+        self._gate = gate
+        self._clock = clock
+        self._time = time
+        self._disk = disk
+        self._lan_address = lan_address
+        self._number = 0
+        self.bell = Bell()
+        """Rung when a report is wanted at once."""
+
+    def run(
+        self, client: PlatformClient, longest_request: float, stop: threading.Event, alive: Alive
+    ) -> None:
+        """Report until told to stop."""
+        while not stop.is_set():
+            heard = self.bell.rings
+            begun = self._clock.monotonic()
+            alive(longest_request)
+            admitted = not self._gate.allows_report() and self._gate.admit() == 0
+            if admitted or self._gate.allows_report():
+                self.report(client, admitted=admitted)
+            alive(self._settings.interval + longest_request)
+            gap = SHORTEST_GAP - (self._clock.monotonic() - begun)
+            if gap > 0 and stop.wait(gap):
+                return
+            self.bell.wait(heard, begun + self._settings.interval - self._clock.monotonic())
+            stop.wait(SETTLE)
+
+    def report(self, client: PlatformClient, *, admitted: bool = False) -> bool:
+        """Send one report; tell whether the platform took it.
+
+        `admitted`: it is a probe, for which the gate waits.
+        """
+        self._number += 1
+        try:
+            client.report(self._number, int(self._time.now() * 1000), self.status())
+        except PlatformFailure as failure:
+            words = learn_from(failure, self._gate, admitted=admitted)
+            log.warning("report not taken: %s", words)
+            return False
+        self._gate.answered()
+        return True
+
+    def status(self) -> str:
+        """The field `status`: a JSON object, its figures as text as in the document's example."""
+        disk = self._disk()
+        unit = UNITS[self._settings.disk_unit]
+        return json.dumps(
+            {
+                "diskUsagePercent": str(round(disk.percent)),
+                "diskSize": str(disk.size_bytes // unit),
+                "diskSurplusSize": str(disk.free_bytes // unit),
+                "diskStatus": int(disk.status),
+                "ip": self._lan_address(),
+                "channels": [
+                    self._channel(board, view)
+                    for board in self._switchboard.boards
+                    for view in self._switchboard.channels(board)
+                ],
+            },
+            ensure_ascii=False,
+            separators=(",", ":"),
+        )
+
+    def _channel(self, board: int, view: ChannelView) -> dict[str, str]:
+        state = view.state if self._switchboard.is_up(board) else None
+        talked = 0.0
+        if view.talking_since is not None:
+            talked = self._clock.monotonic() - view.talking_since.monotonic
+        return {
+            "ch": str(view.channel),
+            "state": str(int(state if state is not None else LineState.NOT_CONNECTED)),
+            "phone": view.phone,
+            "timelen": str(max(0, int(talked))),
+            "peer": str(int(view.peer)),
+            "serial": str(board),
+        }

@@ -1,0 +1,165 @@
+"""The board's side of the native protocol (SERIAL.md 1), sans-I/O: bytes in, bytes out."""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from agent.boards.events import LineState, Peer
+from agent.boards.frames import Frame, FrameReader, frame
+
+BEAT = 5.0
+"""Seconds between two BEAT lines (SERIAL.md 1)."""
+REF_KEPT = 30.0
+"""Seconds for which an order's REF is remembered: longer than the host repeats it (6 s), shorter
+than a host needs to start anew and count from 1 again."""
+MOST_REFS = 64
+FIRMWARE = "simulated-1"
+BUSY, NO_SUCH_PORT, NO_LINE, BAD_NUMBER, OTHER = 1, 2, 3, 4, 9
+
+_NUMBER = re.compile(r"[0-9AB]{1,32}")
+_TALKING = (LineState.IN_CALL, LineState.ANSWERED)
+_NO_LINE = (LineState.NOT_CONNECTED, LineState.FAULT)
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """One RJ11 port."""
+
+    channel: int
+    state: LineState = LineState.ON_HOOK
+    peer: Peer = Peer.UNKNOWN
+    phone: str = ""
+    """With `*` and `#`, as a person would say it."""
+    since: float | None = None
+    """Monotonic time of the call's beginning: the first ring or the going off hook."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """An order to dial that was obeyed."""
+
+    channel: int
+    phone: str
+    ref: int
+
+
+@dataclass(slots=True)
+class _Answered:
+    order: Frame
+    answer: bytes
+    at: float
+
+
+class BoardModel:
+    """The ports and what is said about them. All times are monotonic seconds, handed in."""
+
+    def __init__(
+        self,
+        serial: int = 1,
+        channels: int = 8,
+        on_change: Callable[[Port, Port], None] = lambda before, after: None,
+    ) -> None:
+        """`on_change` hears of every change, also of those that an order from the host brought."""
+        self.serial = serial
+        self.ports = {channel: Port(channel) for channel in range(1, channels + 1)}
+        self.dials: list[Dial] = []
+        self.syncs = 0
+        """How often the host asked for everything."""
+        self._on_change = on_change
+        self._reader = FrameReader()
+        self._sequence = 255
+        self._beat_at = 0.0
+        self._answered: OrderedDict[int, _Answered] = OrderedDict()
+
+    def change(
+        self,
+        channel: int,
+        now: float,
+        state: LineState | None = None,
+        peer: Peer | None = None,
+        phone: str | None = None,
+    ) -> bytes:
+        """Change a port and return the line that says so; what is None stays as it is."""
+        before = self.ports[channel]
+        after = replace(
+            before,
+            state=before.state if state is None else state,
+            peer=before.peer if peer is None else peer,
+            phone=before.phone if phone is None else phone,
+        )
+        if after.state in (*_NO_LINE, LineState.ON_HOOK):
+            after = replace(after, peer=Peer.UNKNOWN, phone="", since=None)
+        elif before.state in (*_NO_LINE, LineState.ON_HOOK):
+            after = replace(after, since=now)
+        self.ports[channel] = after
+        self._on_change(before, after)
+        return self._line(after, now)
+
+    def feed(self, data: bytes, now: float) -> bytes:
+        """Take what the host sent; return what the board answers."""
+        return b"".join(self._obey(order, now) for order in self._reader.feed(data))
+
+    def hello(self) -> bytes:
+        """Return the line with which the board introduces itself."""
+        return frame("HELLO", 1, self.serial, len(self.ports), FIRMWARE)
+
+    def tick(self, now: float) -> bytes:
+        """Return a BEAT where one is due."""
+        if now < self._beat_at:
+            return b""
+        self._beat_at = now + BEAT
+        return frame("BEAT", self._sequence)
+
+    def _obey(self, order: Frame, now: float) -> bytes:
+        if order.type == "SYNC":
+            self.syncs += 1
+            return self.hello() + b"".join(self._line(port, now) for port in self.ports.values())
+        if order.type not in ("DIAL", "HANG") or not order.fields or not order.fields[0].isdigit():
+            return b""
+        ref = int(order.fields[0])
+        known = self._answered.get(ref)
+        if known is not None and known.order == order and now - known.at < REF_KEPT:
+            return known.answer
+        code, effect = self._carry_out(order, ref, now)
+        answer = frame("ERR", ref, code) if code else frame("OK", ref)
+        self._answered[ref] = _Answered(order, answer, now)
+        self._answered.move_to_end(ref)
+        while len(self._answered) > MOST_REFS:
+            self._answered.popitem(last=False)
+        return answer + effect
+
+    def _carry_out(self, order: Frame, ref: int, now: float) -> tuple[int, bytes]:
+        """Return the error code, 0 for none, and the lines that the order brought about."""
+        channel = int(order.fields[1]) if order.fields[1:] and order.fields[1].isdigit() else 0
+        port = self.ports.get(channel)
+        if port is None:
+            return NO_SUCH_PORT, b""
+        if port.state in _NO_LINE:
+            return NO_LINE, b""
+        if order.type == "HANG":
+            return self._hang(port, now)
+        return self._dial(port, order.fields[2] if len(order.fields) > 2 else "", ref, now)
+
+    def _hang(self, port: Port, now: float) -> tuple[int, bytes]:
+        if port.state not in _TALKING:
+            return OTHER, b""
+        return 0, self.change(port.channel, now, LineState.ON_HOOK)
+
+    def _dial(self, port: Port, number: str, ref: int, now: float) -> tuple[int, bytes]:
+        if not _NUMBER.fullmatch(number):
+            return BAD_NUMBER, b""
+        if port.state != LineState.ON_HOOK:
+            return BUSY, b""
+        phone = number.replace("A", "*").replace("B", "#")
+        self.dials.append(Dial(port.channel, phone, ref))
+        return 0, self.change(port.channel, now, LineState.IN_CALL, Peer.OUTGOING, phone)
+
+    def _line(self, port: Port, now: float) -> bytes:
+        self._sequence = (self._sequence + 1) % 256
+        timelen = 0 if port.since is None else int(now - port.since)
+        phone = port.phone.replace("*", "A").replace("#", "B")
+        state, peer = int(port.state), int(port.peer)
+        return frame("CH", self._sequence, port.channel, state, peer, phone, timelen)

@@ -1,0 +1,45 @@
+"""Foreign text is shown, never obeyed."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.text import masked_phone, printable
+
+
+def test_a_terminal_escape_is_shown_and_not_obeyed() -> None:
+    assert printable("\x1b[2Jgone") == "\\x1b[2Jgone"
+
+
+def test_a_line_break_cannot_forge_a_second_log_line() -> None:
+    assert printable("one\ntwo\u2028three") == "one\\x0atwo\\u2028three"
+
+
+def test_long_text_is_cut_and_says_so() -> None:
+    assert printable("x" * 1000, most=10) == "x" * 10 + "…"
+
+
+def test_text_of_just_the_limit_is_whole() -> None:
+    assert printable("x" * 10, most=10) == "x" * 10
+
+
+@given(st.text())
+def test_anything_becomes_one_line_that_utf8_can_carry(text: str) -> None:
+    shown = printable(text)
+    assert len(shown.splitlines()) <= 1
+    shown.encode("utf-8")
+
+
+def test_a_mobile_number_keeps_its_ends() -> None:
+    assert masked_phone("13800138000") == "138****8000"
+
+
+def test_no_number_stays_no_number() -> None:
+    assert masked_phone("") == ""
+
+
+@given(st.text(alphabet="0123456789*#", min_size=1, max_size=40))
+def test_at_least_four_digits_are_hidden_or_the_whole_number(phone: str) -> None:
+    shown = masked_phone(phone)
+    visible = shown.replace("****", "", 1)
+    assert len(visible) <= max(0, len(phone) - 4)
+    assert len(visible) <= 7
