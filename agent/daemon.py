@@ -22,7 +22,7 @@ from agent.health import Finding, ProblemBook, health_of
 from agent.instance import AnotherInstance, InstanceLock
 from agent.ledger import Ledger, LedgerError, LedgerTooNew, open_ledger, suspect
 from agent.ledger.rows import DialCounts, QueueCounts
-from agent.logs import Phones, goes_to_journal, set_up
+from agent.logs import Log, goes_to_journal, set_up
 from agent.recordings.disk import look
 from agent.settings import Settings
 from agent.status import Status, StatusFile, as_json
@@ -51,7 +51,7 @@ class Daemon:
         self._notifier = sdnotify.SystemdNotifier()
         self._status_file = StatusFile(Path(settings.status_file))
         self._problems = ProblemBook()
-        self._phones = Phones()
+        self._log = self._set_up_log()
         self._wake = threading.Event()
         self._stop = False
         self._reload = False
@@ -60,7 +60,6 @@ class Daemon:
 
     def run(self) -> int:
         """Run until told to stop."""
-        self._set_up_log()
         self._take_signals()
         log.info("smarttel-agent %s begins, configured by %s", __version__, self._path)
         while not self._stop:
@@ -112,7 +111,7 @@ class Daemon:
 
     def _serve(self, ledger: Ledger) -> None:
         gateway = Gateway(
-            self._settings, ledger, self._clock, self._phones, on_change=self._wake.set
+            self._settings, ledger, self._clock, self._log.phones, on_change=self._wake.set
         )
         gateway.start()
         self._tell_systemd("READY=1")
@@ -120,12 +119,12 @@ class Daemon:
             while not self._stop and not ledger.damaged:
                 wait = gateway.keep_house()
                 self._write_status(gateway)
+                self._log.handler.say_sums()
                 self._feed_watchdog(gateway)
                 self._pause(wait)
                 self._obey_signals(gateway)
         finally:
             gateway.stop()
-            self._write_status(gateway)
 
     def _write_status(self, gateway: Gateway) -> None:
         try:
@@ -156,13 +155,12 @@ class Daemon:
             settings.status_file,
         ):
             log.warning("state_directory and status_file change only with a restart")
-        self._set_up_log()
-        gateway.reload(settings)
+        self._log = self._set_up_log()
+        gateway.reload(settings, self._log.phones)
 
-    def _set_up_log(self) -> None:
+    def _set_up_log(self) -> Log:
         journal = goes_to_journal(sys.stderr, os.environ)
-        told = set_up(self._settings.log.level, self._settings.log.phones, sys.stderr, journal)
-        self._phones = told.phones
+        return set_up(self._settings.log.level, self._settings.log.phones, sys.stderr, journal)
 
     def _take_signals(self) -> None:
         def flag(name: str, value: bool = True) -> Callable[[int, object], None]:

@@ -70,11 +70,12 @@ class Gateway:
         self._lines.switchboard.save()
         return ended
 
-    def reload(self, settings: Settings) -> None:
+    def reload(self, settings: Settings, phones: Phones) -> None:
         """Go on as newly configured; what the change does not touch is left alone."""
         old, self._settings = self._settings, settings
+        new_phones, self._phones = phones != self._phones, phones
         new_lines = _lines_needs(old) != _lines_needs(settings)
-        new_collection = new_lines or old.recordings != settings.recordings
+        new_collection = new_lines or new_phones or old.recordings != settings.recordings
         new_uplink = new_collection or _uplink_needs(old) != _uplink_needs(settings)
         if new_uplink:
             self._end(self._uplink.parts, self._uplink)
@@ -255,5 +256,4 @@ def _uplink_needs(settings: Settings) -> tuple[object, ...]:
         settings.retry,
         settings.dial,
         settings.functions,
-        settings.log.phones,
     )

@@ -20,6 +20,11 @@ def http(body: bytes = OK, status: str = "200 OK", *headers: str) -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
+def length_of(head: bytes) -> int:
+    lines = [line.split(b":") for line in head.split(b"\r\n")]
+    return next(int(line[1]) for line in lines if line[0].lower() == b"content-length")
+
+
 class Peer:
     """One accepted connection."""
 
@@ -45,15 +50,18 @@ class Peer:
     def request(self) -> tuple[bytes, bytes]:
         """Head and body of the next request."""
         head = self.head()
-        length = next(
-            int(line.split(b":")[1])
-            for line in head.split(b"\r\n")
-            if line.lower().startswith(b"content-length")
-        )
+        length = length_of(head)
         while len(self._buffer) < length:
             self._more()
         body, self._buffer = self._buffer[:length], self._buffer[length:]
         return head, bytes(body)
+
+    def drop_body(self, head: bytes) -> None:
+        """Read the body that follows `head`, and keep nothing of it."""
+        left = length_of(head) - len(self._buffer)
+        self._buffer.clear()
+        while left > 0:
+            left -= len(self.connection.recv(256 * 1024))
 
     def send(self, data: bytes) -> None:
         self.connection.sendall(data)

@@ -240,6 +240,26 @@ def test_ringing_for_ever_is_one_missed_call() -> None:
     assert times(port.only) == (0, None, RINGING_EVER - 5)
 
 
+def test_after_ringing_for_ever_the_next_ring_is_a_new_call_once_the_port_was_free() -> None:
+    port = Port()
+    for seconds in range(0, 620, 5):
+        port.says(seconds, RINGING)
+    port.says(621, ON_HOOK)
+    port.says(623, RINGING)
+    port.says(624, ON_HOOK)
+    assert [times(call) for call in port.over] == [(0, None, 595), (623, None, 624)]
+
+
+def test_a_port_that_rang_out_is_not_taken_for_free() -> None:
+    port = Port()
+    port.says(0, RINGING)
+    port.tick(200)
+    port.tracker.alive(at(300))
+    port.says(301, ANSWERED, timelen=100, asked=True)
+    assert port.tracker.call is not None
+    assert times(port.tracker.call)[0] == 201
+
+
 def test_a_line_picked_up_after_it_rang_for_ever_is_an_incoming_call() -> None:
     port = Port()
     port.says(0, RINGING)
@@ -323,6 +343,40 @@ def test_another_call_that_began_during_the_link_loss_is_another_call() -> None:
     first, second = port.over
     assert (first.phone, times(first)) == ("1", (0, 0, 25))
     assert (second.phone, second.direction, times(second)) == ("2", Direction.IN, (70, 70, 95))
+
+
+def test_after_a_link_loss_timelen_counts_even_where_a_driver_does_not_mark_answers() -> None:
+    port = Port()
+    port.says(0, IN_CALL)
+    port.lost(40)
+    port.says(90, IN_CALL, timelen=20)
+    assert [times(call) for call in port.over] == [(0, 0, 0)]
+
+
+def test_a_port_that_still_rings_with_zero_seconds_in_its_call_rings_on() -> None:
+    port = Port()
+    port.says(0, RINGING)
+    port.says(20, RINGING, timelen=0, asked=True)
+    port.says(30, ON_HOOK)
+    assert times(port.only) == (0, None, 30)
+
+
+def test_a_call_found_among_lost_lines_has_the_direction_that_the_board_says_or_none() -> None:
+    port = Port()
+    port.says(0, IN_CALL, timelen=3, asked=True)
+    port.says(10, ON_HOOK)
+    assert port.only.direction is Direction.UNKNOWN
+
+
+def test_a_missed_ring_and_a_call_out_among_lost_lines_are_two_calls() -> None:
+    port = Port()
+    port.says(0, RINGING)
+    port.says(14, IN_CALL, peer=Peer.OUTGOING, timelen=5, asked=True)
+    port.says(30, ON_HOOK)
+    assert [(call.direction, *times(call)) for call in port.over] == [
+        (Direction.UNKNOWN, 0, None, 0),
+        (Direction.OUT, 9, 9, 30),
+    ]
 
 
 def test_a_timelen_that_is_off_by_two_seconds_splits_no_call() -> None:
@@ -470,6 +524,13 @@ def test_a_ringing_call_from_the_ledger_is_answered_after_the_restart() -> None:
     port.says(10, ON_HOOK)
     assert port.over[0].direction is Direction.IN
     assert times(port.over[0]) == (-10, -2, 10)
+
+
+def test_a_call_never_ends_before_it_was_answered_however_old_the_ledgers_word_is() -> None:
+    port = Port(known=False)
+    port.tracker.resume(replace(open_call(-100, -90), answered=at(-50)))
+    port.says(0, ON_HOOK, asked=True)
+    assert times(port.over[0]) == (-100, -50, -50)
 
 
 def test_a_call_that_is_over_cannot_be_resumed() -> None:

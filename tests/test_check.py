@@ -191,12 +191,6 @@ def test_a_file_in_a_ports_place_is_a_finding(settings: Settings, tmp_path: Path
     assert "is not a serial device" in only("boards", settings).text
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may open every port")
-def test_a_port_that_may_not_be_opened_names_the_group(settings: Settings) -> None:
-    finding = only("boards", with_boards(settings, Board(port="/dev/mem")))
-    assert "usermod -aG" in finding.advice
-
-
 def test_a_board_that_answers_tells_its_firmware(settings: Settings, tmp_path: Path) -> None:
     with SimulatedBoard(tmp_path / "ttyS1"):
         finding = only("boards", settings)
@@ -260,6 +254,15 @@ def silent_terminal(path: Path) -> Iterator[int]:
     finally:
         os.close(board)
         os.close(port)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may open every port")
+def test_a_port_that_may_not_be_opened_names_the_group(settings: Settings, tmp_path: Path) -> None:
+    with silent_terminal(tmp_path / "ttyS1"):
+        (tmp_path / "ttyS1").chmod(0)
+        finding = only("boards", settings)
+    assert "may not read and write it" in finding.text
+    assert "usermod -aG" in finding.advice
 
 
 def test_a_silent_board_is_a_finding(

@@ -51,6 +51,17 @@ def test_the_longest_line_passes_and_one_byte_more_is_refused() -> None:
         frame("X", "f" * (MOST_BYTES - overhead + 1))
 
 
+def test_a_received_line_of_one_byte_too_many_is_bad_though_its_check_fits() -> None:
+    body = b"X" * 122
+    line = b"$%b*%04X\n" % (body, check(body))
+    assert len(line) == MOST_BYTES + 1
+    reader = FrameReader()
+    assert reader.feed(line) == []
+    assert reader.bad == 1
+    shorter = b"$%b*%04X\n" % (body[1:], check(body[1:]))
+    assert len(reader.feed(shorter)) == 1
+
+
 @pytest.mark.parametrize("end", [b"\r", b"\n", b"\r\n", b"\n\r\n\n"])
 def test_either_line_end_ends_a_line_and_empty_lines_are_nothing(end: bytes) -> None:
     reader = FrameReader()

@@ -181,6 +181,19 @@ def test_an_answer_that_nobody_waits_for_is_not_told(board: PtyBoard) -> None:
         assert [answer.accepted for answer in listener.dials()] == [False]
 
 
+def test_an_order_does_not_wait_for_the_board_to_speak(
+    board: PtyBoard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Patient(NativeDriver):
+        silence_limit = None
+
+    monkeypatch.setattr("agent.boards.link.IDLE_LONGEST", 10 * PATIENCE)
+    with Listener(str(board.path), lambda: Patient(BoardOptions(1, 8), time.monotonic)) as listener:
+        listener.wait_for_all_ports()
+        listener.link.dial(5, "10086")
+        until(lambda: len(listener.dials()) == 1, "the answer")
+
+
 def test_a_number_that_the_driver_refuses_is_answered_too(board: PtyBoard) -> None:
     with Listener(str(board.path)) as listener:
         listener.wait_for_all_ports()

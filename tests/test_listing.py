@@ -112,6 +112,10 @@ def test_a_number_that_cannot_be_dialled_is_malformed(phone: object) -> None:
     assert "phone" in reason(call(phone=phone))
 
 
+def test_a_number_of_nearly_nothing_but_punctuation_is_malformed() -> None:
+    assert "characters" in reason(call(phone="1" + "-" * 2**20))
+
+
 @pytest.mark.parametrize("port", ["", None, "0", 0, 100, -1, "one", 1.5, True, [], "1\n"])
 def test_a_call_needs_a_port(port: object) -> None:
     assert "mdcWan" in reason(call(mdcWan=port))
@@ -184,6 +188,10 @@ def test_an_illegible_status_is_listed_and_not_acted_on() -> None:
     entry = only(call(status="2"))
     assert isinstance(entry, OtherEntry)
     assert (entry.status, json.loads(entry.text)) == (2, call(status="2"))
+
+
+def test_an_entry_that_cannot_be_written_down_is_malformed() -> None:
+    assert "number too long" in reason({"status": 1, "x": 10**5000})
 
 
 def test_entries_beyond_the_limit_are_counted_and_not_looked_at() -> None:

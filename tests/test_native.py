@@ -312,6 +312,12 @@ def test_an_unanswered_order_is_repeated_twice_with_its_number_then_given_up(ben
     assert len([event for event in bench.said if isinstance(event, DialAnswer)]) == 1
 
 
+def test_an_order_that_was_given_up_is_never_sent_again(bench: Bench) -> None:
+    bench.driver.dial(1, "10086")
+    bench.clock.now += 3600
+    assert b"DIAL" not in bench.driver.poll()
+
+
 def test_an_order_whose_answer_was_lost_is_obeyed_once(bench: Bench) -> None:
     bench.board.hear(bench.driver.dial(1, "10086"))
     bench.run(3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -274,7 +275,7 @@ def test_a_file_that_breaks_off_is_not_booked(platform: SimulatedPlatform) -> No
     platform.faults.set("file:reset-inside", times=1)
     with pytest.raises(requests.exceptions.ConnectionError):
         send_file(platform, callid, content=WAV * 2000)
-    assert platform.wait_for(lambda: platform.desk.cut_uploads == 1, 10)
+    assert platform.wait_for(lambda: platform.cut_uploads == 1, 10)
     assert platform.files == []
     assert list(platform.desk.bookings.directory.glob("*.part")) == []
 
@@ -305,6 +306,51 @@ def test_a_wrong_answer_books_nothing(
 def test_a_slow_answer_is_whole(platform: SimulatedPlatform, fault: str) -> None:
     platform.faults.add(parse(fault))
     book(platform)
+
+
+@pytest.mark.parametrize(
+    ("fault", "field", "value"),
+    [
+        ("no-callid", "callid", None),
+        ("period=16-17", "period", "16-17"),
+        ("wrong-types", "status", {"code": 0}),
+        ("wrong-types", "time", []),
+    ],
+)
+def test_a_distorted_answer_has_the_record_booked(
+    platform: SimulatedPlatform, fault: str, field: str, value: object
+) -> None:
+    platform.faults.add(parse(fault))
+    assert post(platform, RECORD).get(field) == value
+    assert len(platform.records) == 1
+
+
+def test_the_clock_in_answers_can_be_wrong(platform: SimulatedPlatform) -> None:
+    platform.faults.set("time", -1_000_000)
+    said = int(post(platform, RECORD)["time"])
+    seconds = said / 1000 if said > 10**11 else said
+    assert seconds == pytest.approx(time.time() - 1_000_000, abs=60)
+
+
+def test_a_huge_answer_is_larger_than_anyone_should_read(platform: SimulatedPlatform) -> None:
+    platform.faults.set("huge")
+    answer = requests.post(platform.url, data=RECORD, timeout=10)
+    assert len(answer.content) > 2 * 1024 * 1024
+
+
+def test_a_slow_reader_holds_the_sender_up(platform: SimulatedPlatform) -> None:
+    callid = book(platform)
+    platform.faults.set("slow-body", 100)
+    began = time.monotonic()
+    sending = threading.Thread(
+        target=send_file, args=(platform, callid), kwargs={"content": WAV * 20}
+    )
+    sending.start()
+    assert platform.wait_for(lambda: platform.uploading == 1, 10)
+    sending.join()
+    assert platform.uploading == 0
+    assert time.monotonic() - began > 0.3
+    assert platform.files[0].size == len(WAV) * 20
 
 
 def test_faults_can_be_switched_by_http(platform: SimulatedPlatform) -> None:

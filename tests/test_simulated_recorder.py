@@ -94,6 +94,21 @@ def test_a_missed_call_is_not_recorded(board: SimulatedBoard, recorder: Simulate
     assert recorder.finished[0].channel == 2
 
 
+def test_a_late_recorder_hides_the_file_until_its_time(
+    tmp_path: Path, board: SimulatedBoard
+) -> None:
+    late = SimulatedRecorder(tmp_path / "journal", tmp_path / "late", late=0.5, form="mulaw")
+    with late:
+        board.ring(1, PHONE)
+        board.answer(1)
+        board.hang_up(1)
+        ended = board.calls[0].ended
+        assert wait_for_files(tmp_path / "late", ".*.part")
+        assert late.wait_for(lambda: len(late.finished) == 1, 10)
+    assert time.time() - ended > 0.5
+    assert late.finished[0].path.name.endswith(f"_1_in_{PHONE}.wav")
+
+
 def test_stopping_closes_what_is_open(board: SimulatedBoard, recorder: SimulatedRecorder) -> None:
     board.off_hook(1)
     recorder.stop()

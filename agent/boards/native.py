@@ -15,6 +15,7 @@ import logging
 import re
 from collections.abc import Callable
 from itertools import chain
+from typing import ClassVar
 
 from agent.boards.driver import BoardOptions, DialRefused, Driver
 from agent.boards.events import BoardHello, ChannelState, Event, LineState, Peer
@@ -58,7 +59,7 @@ class NativeDriver(Driver):
     """
 
     name = "native"
-    silence_limit = 15.0
+    silence_limit: ClassVar[float | None] = 15.0
     can_dial = True
 
     def __init__(self, options: BoardOptions, monotonic: Callable[[], float]) -> None:

@@ -245,7 +245,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if not SHORTEST <= options.seconds <= LONGEST:
         parser.error(f"--seconds is {options.seconds:g}, must be from {SHORTEST} to {LONGEST}")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="smarttel-demo-"))
     try:
         well = _run(folder, options.seconds, options.seed)
@@ -266,6 +267,9 @@ def _run(folder: Path, seconds: float, seed: int) -> bool:
     except PartFailed as failure:
         print(f"The demo failed: {failure}", flush=True)
         return False
+    print("\nrecordings, by SHA-256 at the gateway and at the platform:")
+    for line in account.compared:
+        print(f"  {line}")
     print(account.table(), flush=True)
     problems = account.differences + problems
     for problem in problems:

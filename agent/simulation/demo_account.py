@@ -51,6 +51,8 @@ class Account:
     lost: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
     altered: list[str] = field(default_factory=list)
+    compared: list[str] = field(default_factory=list)
+    """Each recording's digest at both ends, a line each."""
 
     @property
     def agrees(self) -> bool:
@@ -156,6 +158,10 @@ def _compare_recordings(
     for recording in recordings:
         count = arrived[recording.sha256]
         account.equal += count > 0
+        account.compared.append(
+            f"port {recording.channel}  {recording.seconds:5.1f} s  here {_short(recording.sha256)}"
+            f"  there {_short(recording.sha256) + '  equal' if count else 'none'}"
+        )
         if count == 0:
             account.lost.append(f"recording of port {recording.channel}, {recording.seconds:.0f} s")
         if count > 1:
@@ -170,6 +176,10 @@ def _compare_recordings(
             account.altered.append(f"file {file.stored} went to another call's record")
         if held.sha256 != file.sha256:
             account.altered.append(f"file {file.stored} changed on the platform's disk")
+
+
+def _short(sha256: str) -> str:
+    return sha256[:16] or "gone"
 
 
 def _same_call(call: TrueCall, record: BookedRecord) -> bool:

@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
+from agent.simulation.waiting import signals_held
+
 STOP_WITHIN = 10.0
 """Seconds that a process gets before it is killed; the daemon promises 5."""
 LAST_LINES = 15
@@ -52,8 +54,10 @@ class Parts:
 
     def stop_all(self) -> None:
         """Stop what runs, the last one first."""
-        for name in reversed(list(self._running)):
-            self.stop(name)
+        # A second Ctrl-C must not leave half of them running; it counts afterwards.
+        with signals_held():
+            for name in reversed(list(self._running)):
+                self.stop(name)
 
     def watch(self) -> None:
         """Raise PartFailed where a process has ended."""

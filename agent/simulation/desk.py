@@ -42,6 +42,8 @@ class Desk:
         self.requests: Counter[str] = Counter()
         self.connections = 0
         self.cut_uploads = 0
+        self.uploading = 0
+        """Files whose bodies are being read now."""
         self.calls: dict[str, deque[dict[str, Any]]] = defaultdict(
             lambda: deque(maxlen=MOST_PENDING)
         )
@@ -85,12 +87,13 @@ class Desk:
                 self.changed.notify_all()
 
     def count(self, **more: int | str) -> None:
-        """Count a request (`command="record"`), a connection, a cut upload."""
+        """Count a request (`command="record"`), a connection, an upload begun or broken."""
         with self.changed:
             if "command" in more:
                 self.requests[str(more["command"])] += 1
             self.connections += int(more.get("connections", 0))
             self.cut_uploads += int(more.get("cut_uploads", 0))
+            self.uploading += int(more.get("uploading", 0))
             self.changed.notify_all()
 
     def object_to(self, command: str, refusal: Refusal) -> None:
@@ -139,6 +142,7 @@ class Desk:
                 "repeats": self.bookings.repeats,
                 "repeated_files": self.bookings.repeated_files,
                 "cut_uploads": self.cut_uploads,
+                "uploading": self.uploading,
                 "connections": self.connections,
                 "requests": dict(self.requests),
                 "pending_calls": {mac: list(calls) for mac, calls in self.calls.items() if calls},

@@ -119,6 +119,16 @@ class SimulatedPlatform:
         return self.desk.bookings.repeated_files
 
     @property
+    def uploading(self) -> int:
+        """How many files are on their way now."""
+        return self.desk.uploading
+
+    @property
+    def cut_uploads(self) -> int:
+        """How many files broke off."""
+        return self.desk.cut_uploads
+
+    @property
     def connections(self) -> int:
         """How many connections were accepted."""
         return self.desk.connections

@@ -166,6 +166,7 @@ class PlatformHandler(Connection):
             return
         upload = Upload()
         work: Work | Refusal
+        desk.count(uploading=1)
         try:
             if not boundary.isascii() or not 0 < len(boundary) <= 70:
                 self.body(length)
@@ -179,6 +180,8 @@ class PlatformHandler(Connection):
             desk.count(command="file", cut_uploads=1)
             self.reset()
             return
+        finally:
+            desk.count(uploading=-1)
         try:
             self._conclude("file", query, work, faults)
         finally:
