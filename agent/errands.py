@@ -12,18 +12,24 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from agent.boards.driver import DialRefused
 from agent.boards.events import DialAnswer
 from agent.clock import Clock
-from agent.ledger import Ledger
+from agent.ledger import Ledger, LedgerError
 from agent.ledger.errands import DIAL, FUNCTION, MOST_WAITING, Order
 from agent.ledger.rows import Errand, ErrandState
 from agent.platform.listing import CallToPlace, Entry, FunctionMessage, Listing, OtherEntry
 from agent.switchboard import Port, Switchboard
+from agent.text import printable
 
 AFTER_PLACED = 3.0
 """Seconds for which a port that took an order is left alone, until it shows that it is in use."""
 AFTER_BUSY = 2.0
 """Seconds before a port that said it is busy is asked again."""
+SAME_ORDER = 60.0
+"""Seconds for which an entry in the other list is the same order: either is read several times."""
+MOST_LISTED = 1000
+"""Entries of one list that are remembered: ten times what is looked at in one answer."""
 
 Function = Callable[[Mapping[str, str]], str]
 """Takes a message's parameters, returns the outcome in words; may raise."""
@@ -70,6 +76,8 @@ class Errands:
         self._lock = threading.RLock()
         self._ordered: dict[Port, int] = {}
         self._rest: dict[Port, float] = {}
+        self._unwritten: dict[int, tuple[ErrandState, str]] = {}
+        """Outcomes that the ledger has not taken yet; one for each order that was under way."""
         self.counts = ListingCounts()
 
     def recover(self) -> None:
@@ -87,8 +95,20 @@ class Errands:
                         errand.id, ErrandState.EXPIRED, "the gateway was started anew meanwhile"
                     )
 
+    def take_over(self) -> None:
+        """In the place of other Errands, on the same boards: their open orders are answered yet."""
+        with self._lock:
+            for errand in self._ledger.errands.unfinished(DIAL):
+                if errand.state is ErrandState.ORDERED:
+                    assert errand.board is not None
+                    assert errand.channel is not None
+                    self._ordered[errand.board, errand.channel] = errand.id
+
     def take(self, source: str, listing: Listing) -> None:
-        """Take one answer's entries; `source` is the command that brought them."""
+        """Take one answer's entries; `source` is the command that brought them.
+
+        Raises LedgerError; then nothing was taken, and nothing is obeyed.
+        """
         self._count(source, listing)
         keys = frozenset(entry.key for entry in listing.entries)
         functions: list[tuple[int, FunctionMessage]] = []
@@ -100,6 +120,9 @@ class Errands:
                     continue
                 seen.add(entry.key)
                 self._journal(source, entry, functions)
+            if listing.dropped:
+                # What was not looked at may still be listed, and would come again as if new.
+                keys |= frozenset(sorted(known - keys)[: MOST_LISTED - len(keys)])
             self._ledger.errands.set_listed(source, keys)
         for number, message in functions:
             self._run(number, message)
@@ -109,9 +132,13 @@ class Errands:
     def pump(self) -> None:
         """Order the calls whose port is idle; let those go that waited too long."""
         with self._lock:
-            for errand in self._ledger.errands.unfinished(DIAL):
-                if errand.state is ErrandState.WAITING:
-                    self._order(errand)
+            try:
+                self._write_outcomes()
+                for errand in self._ledger.errands.unfinished(DIAL):
+                    if errand.state is ErrandState.WAITING:
+                        self._order(errand)
+            except LedgerError as error:
+                log.error("calls to place wait, the ledger can't be used: %s", error)
 
     def answered(self, board: int, answer: DialAnswer) -> None:
         """Take what the board says about an order."""
@@ -127,7 +154,7 @@ class Errands:
             elif answer.busy:
                 # The board dialled nothing, so this is no second time.
                 self._rest[port] = now + AFTER_BUSY
-                self._move(number, ErrandState.WAITING, "the port was busy just then")
+                self._move(number, ErrandState.WAITING, answer.reason or "the port was busy")
             else:
                 self._move(number, ErrandState.FAILED, answer.reason)
 
@@ -166,7 +193,7 @@ class Errands:
                 log.warning("a message names the function %s, which is unknown", entry.name)
 
     def _journal_call(self, source: str, entry: CallToPlace) -> None:
-        since = self._clock.wall() - self._expire
+        since = self._clock.wall() - max(self._expire, SAME_ORDER)
         if self._ledger.errands.same_as_recent(entry.key, source, since):
             return
         board = self._board(entry.serial)
@@ -187,9 +214,11 @@ class Errands:
         elif len(self._ledger.errands.unfinished(DIAL)) >= MOST_WAITING:
             fault = f"over {MOST_WAITING} calls wait already"
         number = self._ledger.errands.add(order, ErrandState.WAITING)
-        log.info("asked to call %s on port %d", self._shown(entry.phone), entry.channel)
+        shown = self._shown(entry.phone)
+        log.info("call to place %d: asked to call %s on port %d", number, shown, entry.channel)
         if fault:
-            self._move(number, ErrandState.FAILED, fault)
+            self._ledger.errands.move(number, ErrandState.FAILED, fault)
+            self._say(number, ErrandState.FAILED, fault)
 
     def _board(self, serial: int | None) -> int | None:
         boards = self._switchboard.boards
@@ -212,10 +241,28 @@ class Errands:
         ):
             self._ledger.errands.move(errand.id, ErrandState.ORDERED)
             self._ordered[port] = errand.id
-            self._dial(errand.board, errand.channel, errand.phone)
+            try:
+                self._dial(errand.board, errand.channel, errand.phone)
+            except DialRefused as refusal:
+                del self._ordered[port]
+                self._move(errand.id, ErrandState.FAILED, str(refusal))
 
     def _move(self, number: int, state: ErrandState, outcome: str) -> None:
-        self._ledger.errands.move(number, state, outcome)
+        """Write an outcome down, later where the ledger can't be written: it comes only once."""
+        self._unwritten[number] = (state, printable(outcome))
+        try:
+            self._write_outcomes()
+        except LedgerError as error:
+            log.error("what became of a call can't be written down yet: %s", error)
+        self._say(number, state, outcome)
+
+    def _write_outcomes(self) -> None:
+        for number, (state, outcome) in list(self._unwritten.items()):
+            self._ledger.errands.move(number, state, outcome)
+            del self._unwritten[number]
+
+    @staticmethod
+    def _say(number: int, state: ErrandState, outcome: str) -> None:
         level = logging.WARNING if state is ErrandState.FAILED else logging.INFO
         log.log(level, "call to place %d: %s, %s", number, state, outcome)
 
@@ -226,8 +273,8 @@ class Errands:
         function = self._function(message.name)
         assert function is not None
         try:
-            state, outcome = ErrandState.DONE, function(dict(message.parameters))
+            state, outcome = ErrandState.DONE, printable(function(dict(message.parameters)))
         except Exception as error:  # a function may fail as it likes
-            state, outcome = ErrandState.FAILED, f"{type(error).__name__}: {error}"
+            state, outcome = ErrandState.FAILED, printable(f"{type(error).__name__}: {error}")
         self._ledger.errands.move(number, state, outcome)
         log.info("function %s: %s, %s", message.name, state, outcome)

@@ -12,6 +12,7 @@ from agent.clock import Clock
 from agent.delivery.gate import Gate
 from agent.delivery.outcomes import learn_from
 from agent.errands import Errands
+from agent.ledger import LedgerError
 from agent.parts import Alive, Bell
 from agent.platform.client import PlatformClient
 from agent.platform.failures import PlatformFailure
@@ -90,4 +91,8 @@ class Poller:
             log.warning("%s: %s", poll.source, learn_from(failure, self._gate, admitted=False))
             return
         self._gate.answered()
-        self._errands.take(poll.source, listing)
+        try:
+            self._errands.take(poll.source, listing)
+        except LedgerError as error:
+            # What can't be written down is not obeyed: it might be obeyed twice.
+            log.error("%s: what it lists can't be taken: %s", poll.source, error)

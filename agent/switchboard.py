@@ -12,13 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from agent.boards.events import BoardHello, ChannelState, DialAnswer, Event, LineState, Peer
-from agent.calls import Call, ChannelTracker, Ended, Started, Step
+from agent.calls import Call, Changed, ChannelTracker, Ended, Started, Step
 from agent.clock import Clock, Stamp, TrustedClock
 from agent.ledger import Ledger, LedgerError
 from agent.ledger.rows import StoredCall
 
 MOST_UNWRITTEN = 10_000
-"""Steps of calls held in memory while the ledger can't be written: days of a busy gateway."""
+"""Beginnings and ends of calls held in memory while the ledger can't be written: days of a busy
+gateway. Beyond it no call is begun; what has begun is also ended, so each port may add one."""
 MISSED_NEED_NO_WAIT = 0.0
 """Seconds that the record of a call nobody answered waits for a recording: there is none."""
 
@@ -44,7 +45,7 @@ class ChannelView:
 @dataclass(frozen=True, slots=True)
 class _Unwritten:
     port: Port
-    step: Step
+    step: Started | Ended
     trusted: bool
     uncertain: bool
 
@@ -86,20 +87,22 @@ class Switchboard:
         self._numbers: dict[Port, int] = {}
         self._resumed: set[Port] = set()
         self._answered: dict[Port, bool] = {}
+        self._given_up: set[Port] = set()
         self._unsaved: dict[Port, Call] = {}
+        self._save_now = False
         self._unwritten: deque[_Unwritten] = deque()
-        self._refused = 0
+        self._dropped = 0
         self._resume()
 
     @property
     def unwritten(self) -> int:
-        """Steps of calls that the ledger has not taken yet."""
+        """Beginnings and ends of calls that the ledger has not taken yet."""
         return len(self._unwritten)
 
     @property
     def dropped(self) -> int:
-        """Steps that were lost because the ledger could not be written for too long."""
-        return self._refused
+        """Calls that were lost because the ledger could not be written for too long."""
+        return self._dropped
 
     def hear(self, board: int, events: Sequence[Event], at: Stamp) -> None:
         """Take what a board said, heard at `at`."""
@@ -112,12 +115,11 @@ class Switchboard:
                     log.info(
                         "board %d: firmware %s, %d ports", board, event.firmware, event.channels
                     )
-            self._write()
+            written = self._write()
         for event in events:
             if isinstance(event, DialAnswer):
                 self._on_dial_answer(board, event)
-        if changed:
-            self._on_change()
+        self._tell(changed, written)
 
     def heard(self, board: int, at: Stamp) -> None:
         """Take it that a board was heard and no line of it is missing: its ports are as before."""
@@ -136,8 +138,8 @@ class Switchboard:
                 for port, tracker in self._trackers.items():
                     if port[0] == board:
                         self._take(port, tracker.lost(at))
-            self._write()
-        self._on_change()
+            written = self._write()
+        self._tell(True, written)
 
     def tick(self) -> None:
         """End what fell silent, save numbers dialled since, write what the ledger refused."""
@@ -145,16 +147,17 @@ class Switchboard:
         with self._lock:
             for port, tracker in self._trackers.items():
                 self._take(port, tracker.tick(at))
-            self._save_numbers()
-            self._write()
+            self._save_now |= bool(self._unsaved)
+            written = self._write()
+        self._tell(False, written)
 
     def save(self) -> None:
         """Write down how far each call has come, before the agent stops."""
         with self._lock:
             for port, tracker in self._trackers.items():
-                if tracker.call is not None:
+                if tracker.call is not None and port not in self._given_up:
                     self._unsaved[port] = tracker.call
-            self._save_numbers()
+            self._save_now |= bool(self._unsaved)
             self._write()
 
     def idle(self, board: int, channel: int) -> bool:
@@ -183,9 +186,17 @@ class Switchboard:
         """Tell whether a board's link is up."""
         return board in self._up
 
+    def _tell(self, changed: bool, written: bool) -> None:
+        # Outside the lock and last: whatever these do, what was heard is taken.
+        if changed:
+            self._on_change()
+        if written:
+            self._on_calls()
+
     def _resume(self) -> None:
         now = self._clock.stamp()
-        for stored in self._ledger.calls.open_calls():
+        # The latest first: one port has one call, and an earlier one was left open by mistake.
+        for stored in reversed(self._ledger.calls.open_calls()):
             call = stored.call
             if stored.boot != self._clock.boot:
                 call = in_this_boot(call, now)
@@ -196,10 +207,11 @@ class Switchboard:
                 continue
             tracker.resume(call)
             self._numbers[port] = stored.id
+            self._answered[port] = call.answered is not None
             self._resumed.add(port)
 
     def _end_unseen(self, stored: StoredCall, call: Call) -> None:
-        log.warning("call %d was open on a port that is gone; it ends as last heard", stored.id)
+        log.warning("call %d can't go on, its port is gone; it ends as last heard", stored.id)
         self._ledger.calls.end(
             stored.id,
             replace(call, ended=call.last_heard),
@@ -212,6 +224,7 @@ class Switchboard:
         port = (board, event.channel)
         tracker = self._trackers.get(port)
         if tracker is None:
+            log.warning("board %d speaks of port %d, which boards[].channels leaves out", *port)
             return False
         before = _view(tracker)
         steps = tracker.hear(event, at)
@@ -222,75 +235,84 @@ class Switchboard:
 
     def _take(self, port: Port, steps: Sequence[Step]) -> None:
         for step in steps:
-            uncertain = port in self._resumed
-            if isinstance(step, Ended):
+            if isinstance(step, Started):
+                self._begin(port, step)
+            elif port in self._given_up:
+                continue
+            elif isinstance(step, Changed):
+                self._change(port, step.call)
+            else:
+                self._append(port, step)
                 self._resumed.discard(port)
-            elif not self._must_be_written_now(port, step):
-                self._unsaved[port] = step.call
-                continue
-            if len(self._unwritten) >= MOST_UNWRITTEN:
-                self._refused += 1
-                continue
-            self._unwritten.append(_Unwritten(port, step, self._time.trusted, uncertain))
 
-    def _must_be_written_now(self, port: Port, step: Step) -> bool:
-        """Digits that trickle in are saved by the next tick: a commit each would wear the flash."""
-        answered_before = self._answered.get(port, False)
-        self._answered[port] = step.call.answered is not None
-        return isinstance(step, Started) or self._answered[port] != answered_before
-
-    def _save_numbers(self) -> None:
-        for port, call in list(self._unsaved.items()):
-            number = self._numbers.get(port)
-            if number is not None:
-                try:
-                    self._ledger.calls.change(number, call)
-                except LedgerError:
-                    return
-            del self._unsaved[port]
-
-    def _write(self) -> None:
-        if not self._unwritten:
+    def _begin(self, port: Port, step: Started) -> None:
+        if len(self._unwritten) >= MOST_UNWRITTEN:
+            self._dropped += 1
+            self._given_up.add(port)
             return
-        taken = list(self._unwritten)
+        self._given_up.discard(port)
+        self._answered[port] = step.call.answered is not None
+        self._append(port, step)
+
+    def _change(self, port: Port, call: Call) -> None:
+        """Digits that trickle in are saved by the next tick: a commit each would wear the flash."""
+        answered = call.answered is not None
+        self._save_now |= answered != self._answered[port]
+        self._answered[port] = answered
+        self._unsaved[port] = call
+
+    def _append(self, port: Port, step: Started | Ended) -> None:
+        # What was known of the call before is in this step, too.
+        self._unsaved.pop(port, None)
+        uncertain = port in self._resumed
+        self._unwritten.append(_Unwritten(port, step, self._time.trusted, uncertain))
+
+    def _write(self) -> bool:
+        """Write down all that waits for it, in one transaction; tell whether anything was."""
+        if not self._unwritten and not self._save_now:
+            return False
         numbers = dict(self._numbers)
         try:
             with self._ledger.transaction():
-                for entry in taken:
+                for entry in self._unwritten:
                     self._write_step(entry, numbers)
+                for port, call in self._unsaved.items():
+                    self._ledger.calls.change(numbers[port], call)
         except LedgerError as error:
             log.error("calls can't be written down, they are kept in memory: %s", error)
-            return
+            return False
         self._numbers = numbers
         self._unwritten.clear()
-        self._on_calls()
+        self._unsaved.clear()
+        self._save_now = False
+        return True
 
     def _write_step(self, entry: _Unwritten, numbers: dict[Port, int]) -> None:
         call = entry.step.call
         if isinstance(entry.step, Started):
             numbers[entry.port] = self._ledger.calls.begin(call, clock_trusted=entry.trusted)
             return
-        number = numbers[entry.port]
-        if not isinstance(entry.step, Ended):
-            self._ledger.calls.change(number, call)
-            return
         waits = call.answered is not None or entry.uncertain
         self._ledger.calls.end(
-            number,
+            numbers.pop(entry.port),
             call,
             clock_trusted=entry.trusted,
             wait_for_recording=self._attach_window if waits else MISSED_NEED_NO_WAIT,
             uncertain=entry.uncertain,
         )
-        del numbers[entry.port]
-        self._unsaved.pop(entry.port, None)
 
 
 def in_this_boot(call: Call, now: Stamp) -> Call:
-    """Give a call of an earlier boot monotonic readings of this one, by the wall clock."""
+    """Give a call of an earlier boot monotonic readings of this one.
+
+    Its own times keep their distances; the wall clock says how long ago it was last heard. One
+    that was not set yet (it shows a time before that) says nothing: then it was just now.
+    """
+    ago = max(0.0, now.wall - call.last_heard.wall)
+    shift = now.monotonic - ago - call.last_heard.monotonic
 
     def converted(stamp: Stamp) -> Stamp:
-        return Stamp(stamp.wall, now.monotonic - (now.wall - stamp.wall))
+        return Stamp(stamp.wall, stamp.monotonic + shift)
 
     return replace(
         call,

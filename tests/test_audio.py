@@ -83,6 +83,7 @@ def test_a_recorder_that_was_cut_off_leaves_a_size_that_is_not_the_audios(size: 
     audio = judge(make.wav(b"\1" * 16_000, data_size=size, riff_size=size))
     assert (audio.verdict, audio.duration) == (Verdict.CUT_OFF, 1.0)
     assert str(size) in audio.reason
+    assert ("placeholder" in audio.reason) == (size in {0, 0xFFFFFFFF})
 
 
 def test_a_large_wav_that_was_cut_off_is_known_too() -> None:

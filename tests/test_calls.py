@@ -106,6 +106,14 @@ def test_an_incoming_call_that_nobody_answers_is_missed() -> None:
     assert call.direction.value == "unkown"
 
 
+def test_a_missed_call_is_unkown_even_where_the_board_says_incoming_while_it_rings() -> None:
+    port = Port()
+    port.says(0, RINGING)
+    port.says(1, RINGING, peer=Peer.INCOMING)
+    port.says(20, ON_HOOK)
+    assert port.only.direction is Direction.UNKNOWN
+
+
 def test_an_outgoing_call_whose_number_grows_as_it_is_dialled() -> None:
     port = Port()
     port.says(0, IN_CALL)
@@ -188,6 +196,7 @@ def test_a_call_that_rang_is_incoming_whatever_is_said_later() -> None:
     port = Port()
     port.says(0, RINGING)
     port.says(1, IN_CALL, peer=Peer.OUTGOING)
+    port.says(2, IN_CALL, peer=Peer.OUTGOING)
     port.says(9, ON_HOOK)
     assert port.only.direction is Direction.IN
 

@@ -227,6 +227,7 @@ def test_cookies_are_neither_kept_nor_sent_back() -> None:
     with serving(for_ever(http(OK, "200 OK", "Set-Cookie: a=b"), seen)) as (_server, client):
         for _ in range(2):
             client.calls()
+        assert len(client._transport._session.cookies) == 0
     assert b"ookie" not in seen[1][0]
 
 
@@ -659,13 +660,28 @@ def test_an_early_answer_is_heard_over_tls_too(
     def script(peer: Peer) -> None:
         peer.head()
         peer.send(http(b"{}", "413 Too Large"))
+        peer.pause(SOON)
+
+    with secure(script, authority) as server:
+        client = client_of(url=f"https://127.0.0.1:{server.port}/", ca_file=ca_file, read=0.3)
+        with failing() as caught:
+            send_file(client, large)
+        client.close()
+    assert caught[0].http_status == 413
+
+
+def test_a_cut_in_the_middle_of_an_upload_is_no_matter_of_tls(
+    authority: trustme.CA, ca_file: Path, large: Path
+) -> None:
+    def script(peer: Peer) -> None:
+        peer.head()
 
     with secure(script, authority) as server:
         client = client_of(url=f"https://127.0.0.1:{server.port}/", ca_file=ca_file)
         with failing() as caught:
             send_file(client, large)
         client.close()
-    assert caught[0].http_status == 413
+    assert caught[0].kind is FailureKind.CONNECTION_CUT
 
 
 # What an answer means

@@ -18,6 +18,7 @@ from agent.boards.events import BoardHello, ChannelState, DialAnswer, Event, Lin
 from agent.boards.frames import frame
 from agent.boards.link import MOST_ORDERS, BoardLink
 from agent.boards.native import NativeDriver
+from agent.boards.port import Port, PortFailed, Wake
 from agent.clock import Stamp, SystemClock
 from agent.settings import Board
 from tests.boards import PATIENCE, HandClock, NativeBoard, PtyBoard, until
@@ -459,6 +460,35 @@ def test_a_driver_that_is_always_due_makes_no_thread_spin(
         until(lambda: len(listener.signs_of_life) >= turns + 6, "some turns")
         # Each turn waits 50 ms, so six of them last longer than a tenth of that.
         assert time.monotonic() - start > 6 * 0.05 / 10
+
+
+def test_after_an_order_the_thread_sleeps_again(board: PtyBoard) -> None:
+    with Listener(str(board.path)) as listener:
+        listener.wait_for_all_ports()
+        listener.link.dial(1, "1")
+        until(lambda: len(listener.dials()) == 1, "the answer")
+        start, turns = time.monotonic(), len(listener.signs_of_life)
+        until(lambda: len(listener.signs_of_life) >= turns + 3, "some turns")
+        # The first of them may be under way; the other two wait for a second each.
+        assert time.monotonic() - start > 2 * 1.0 / 10
+
+
+def test_a_line_that_takes_no_bytes_holds_the_thread_for_a_moment_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("agent.boards.port.WRITE_WITHIN", 0.2)
+    controller, terminal = os.openpty()
+    wake = Wake()
+    try:
+        with (
+            Port(Board(port=os.ttyname(terminal)), wake) as port,
+            pytest.raises(PortFailed, match="takes no bytes"),
+        ):
+            port.write(b"x" * 1_000_000)
+    finally:
+        wake.close()
+        os.close(controller)
+        os.close(terminal)
 
 
 def test_a_listener_that_raises_stops_nothing(

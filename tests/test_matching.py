@@ -112,6 +112,10 @@ def test_one_port_number_on_two_boxes_is_not_certain() -> None:
     assert number_of(recorded(0, phone="13800138000"), *calls) == 1
 
 
+def test_a_neighbour_on_another_box_does_not_make_an_overlap_uncertain() -> None:
+    assert number_of(recorded(0, 10), call(1, -50, 1, board=1), call(2, 11, 60, board=2)) == 1
+
+
 def test_without_a_port_only_one_possible_call_counts() -> None:
     one = call(1, 0, 60, channel=4)
     assert number_of(recorded(1, 58, channel=None), one) == 1

@@ -243,5 +243,10 @@ def test_ignored_text_may_hold_a_number_too() -> None:
     assert shown("2_13800138000.wav", "{channel}_{any}") == "2_138****8000.wav"
 
 
+def test_a_second_number_is_hidden_too() -> None:
+    name = "2_13800138000_13900139000.wav"
+    assert shown(name, "{channel}_{phone}_{any}") == "2_138****8000_139****9000.wav"
+
+
 def test_a_shown_name_obeys_no_terminal() -> None:
     assert shown("\x1b[2J\n\udcff.wav") == "\\x1b[2J\\x0a\\udcff.wav"

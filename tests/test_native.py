@@ -87,6 +87,13 @@ def test_on_opening_the_board_is_asked_and_says_every_port() -> None:
     assert bench.driver.due() is None
 
 
+def test_a_half_line_from_before_the_port_was_lost_damages_nothing(bench: Bench) -> None:
+    bench.heard(bench.board.beat()[:7])
+    bench.driver.opened()
+    bench.heard(bench.board.beat())
+    assert bench.driver.bad_frames == 0
+
+
 def test_a_change_that_was_not_asked_for_says_so(bench: Bench) -> None:
     assert bench.heard(bench.board.change(3, IN_CALL, "1", Peer.OUTGOING, 9)) == [
         ChannelState(3, IN_CALL, Peer.OUTGOING, "1", 9, asked=False)

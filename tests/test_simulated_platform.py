@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -442,3 +445,26 @@ def test_a_multipart_body_that_ends_early_is_cut_off() -> None:
     reader = MultipartReader(lambda count: b"", 100, "b")
     with pytest.raises(CutOff):
         list(reader.parts())
+
+
+def test_the_command_says_where_it_listens_and_ends_when_asked(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "agent", "simulate", "platform", "--listen", "127.0.0.1:0"]
+    with subprocess.Popen(
+        [*command, "--directory", str(tmp_path), "--fault", "record:status=3001*1"],
+        stdout=subprocess.PIPE,
+        text=True,
+        # The poorest terminal must not keep a booking from being answered.
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
+    ) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().removeprefix("listening on ").strip()
+        assert int(requests.post(url, data=RECORD, timeout=10).json()["status"]) == 3001
+        callid = requests.post(url, data=RECORD, timeout=10).json()["callid"]
+        form = {"cmd": "upload", "satellite": MAC, "callid": callid}
+        answer = requests.post(url, data=form, files={"file": ("a.wav", WAV)}, timeout=10).json()
+        assert int(answer["status"]) == 0
+        process.terminate()
+        assert process.wait(10) == 0
+        lines = process.stdout.read().splitlines()
+    assert "138****8000" in lines[0]
+    assert lines[1].startswith("file booked: port 3")

@@ -16,12 +16,14 @@ from zoneinfo import ZoneInfo
 import pytest
 from watchdog.observers.inotify import InotifyObserver
 
-from agent.clock import SystemClock
+from agent.clock import Stamp, SystemClock
 from agent.recordings.audio import Verdict
+from agent.recordings.candidates import MOST_CANDIDATES, Candidate, Candidates
 from agent.recordings.files import NotARecording, open_recording
 from agent.recordings.finished import Seen, is_finished, open_for_writing
-from agent.recordings.names import RecordingNames
-from agent.recordings.scanning import TreeWalk
+from agent.recordings.hints import MOST_HINTS, HintBox
+from agent.recordings.names import NameFacts, RecordingNames
+from agent.recordings.scanning import SeenFile, TreeWalk
 from agent.recordings.watcher import FileKey, FinishedFile, RecordingWatcher
 from tests import audio_files as make
 
@@ -41,10 +43,14 @@ class Ledger:
         self.told: list[FinishedFile] = []
         self.asked: list[int] = []
         self.refuses = 0
+        self.deaf = 0
         self._changed = threading.Condition()
 
     def known(self, keys: Sequence[FileKey]) -> set[FileKey]:
         self.asked.append(len(keys))
+        if self.deaf > 0:
+            self.deaf -= 1
+            raise OSError("the ledger is locked")
         return {(one.relative, one.size, one.modified_ns) for one in self.told} & set(keys)
 
     def finished(self, files: Sequence[FinishedFile]) -> None:
@@ -165,7 +171,9 @@ def test_what_the_ledger_knows_is_not_told_again(directory: Path, ledger: Ledger
     leave(directory / NAME)
     with watching(directory, ledger):
         pass
+    ledger.asked.clear()
     with watching(directory, ledger) as watcher:
+        assert sum(ledger.asked) == 1
         watcher.rescan()
         leave(directory / "other.wav")
         ledger.wait_for("other.wav")
@@ -210,6 +218,16 @@ def test_a_folder_moved_in_brings_its_recordings(
         (tmp_path / "made" / "deep" / NAME).write_bytes(make.pcm(0.1))
         (tmp_path / "made").rename(directory / "moved")
         ledger.wait_for(f"moved/deep/{NAME}")
+
+
+def test_a_file_seen_before_its_folder_was_known_to_be_moved_in_is_told_of(
+    directory: Path, ledger: Ledger
+) -> None:
+    leave(directory / "moved" / NAME, age=0)
+    with watching(directory, ledger, settle=1000) as watcher:
+        assert [one.relative for one in watcher.growing()] == [f"moved/{NAME}"]
+        watcher._box.folder("moved", moved=True)  # the kernel's word may come after a scan's look
+        ledger.wait_for(f"moved/{NAME}")
 
 
 def test_a_recording_that_its_recorder_holds_open_is_growing_and_not_finished(
@@ -285,8 +303,19 @@ def test_a_recorder_that_makes_its_file_empty_first_is_given_time(
 
 def test_a_file_from_the_future_must_be_seen_resting(directory: Path, ledger: Ledger) -> None:
     leave(directory / NAME, age=-86_400)
+    begun = time.monotonic()
     with watching(directory, ledger, settle=0.5):
         ledger.wait_for(NAME)
+        assert time.monotonic() - begun >= 0.5
+
+
+def test_a_file_that_was_written_just_before_the_start_must_rest(
+    directory: Path, ledger: Ledger
+) -> None:
+    leave(directory / NAME, age=0)
+    with watching(directory, ledger, settle=LONG) as watcher:
+        assert [one.relative for one in watcher.growing()] == [NAME]
+        assert ledger.names() == []
 
 
 def test_links_and_pipes_are_neither_followed_nor_opened(
@@ -297,7 +326,8 @@ def test_links_and_pipes_are_neither_followed_nor_opened(
     (directory / "folder").symlink_to(outside.parent)
     (directory / "broken.wav").symlink_to("nowhere")
     os.mkfifo(directory / "pipe.wav")
-    with watching(directory, ledger):
+    with watching(directory, ledger) as watcher:
+        assert watcher.view().trouble is None
         (directory / "second.wav").symlink_to(outside)
         os.mkfifo(directory / "second-pipe.wav")
         (directory / "last.wav").write_bytes(make.pcm(0.1))
@@ -323,6 +353,48 @@ def test_a_ledger_that_refuses_is_offered_the_recording_again(
         ledger.wait_for(NAME)
         until(lambda: watcher.view().trouble is None)
     assert len(ledger.told) == 1
+
+
+def test_a_ledger_that_cannot_be_asked_is_asked_again(
+    directory: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.recordings.watcher.AGAIN_SECONDS", 0.1)
+    ledger.deaf = 2
+    leave(directory / NAME)
+    with watching(directory, ledger):
+        assert ledger.names() == [NAME]
+        ledger.deaf = 1
+        (directory / "second.wav").write_bytes(make.pcm(0.1))
+        ledger.wait_for("second.wav")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_recording_that_may_not_be_read_hinders_no_other(directory: Path, ledger: Ledger) -> None:
+    leave(directory / "1.wav").chmod(0)
+    leave(directory / "folder" / "2.wav").parent.chmod(0)
+    try:
+        with watching(directory, ledger) as watcher:
+            trouble = watcher.view().trouble or ""
+            assert "recordings can't be read: 1.wav: Permission denied" in trouble
+            assert "folders in it can't be read: 1, first folder: Permission denied" in trouble
+            assert not watcher.growing()
+            (directory / NAME).write_bytes(make.pcm(0.1))
+            ledger.wait_for(NAME)
+            (directory / "1.wav").chmod(0o600)
+            (directory / "folder").chmod(0o700)
+            watcher.rescan()
+            ledger.wait_for("1.wav", "folder/2.wav")
+            until(lambda: watcher.view().trouble is None)
+    finally:
+        (directory / "folder").chmod(0o700)
+
+
+def test_watching_ends_at_once_though_nothing_is_due(
+    directory: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.recordings.watcher.CHECK_SECONDS", 1000.0)
+    with watching(directory, ledger):
+        pass  # leaving waits for the thread, and not for 1000 seconds
 
 
 def test_a_directory_that_is_missing_is_waited_for(
@@ -407,6 +479,36 @@ def test_idle_watching_wakes_seldom(directory: Path, ledger: Ledger) -> None:
         watcher._on_alive = turns.append
         time.sleep(1.0)  # nothing is to happen, so there is nothing to wait for
         assert len(turns) <= 2
+
+
+def test_a_close_is_not_forgotten_by_a_later_hint() -> None:
+    box = HintBox()
+    box.file("a.wav", closed=True)
+    box.file("a.wav", closed=False)
+    assert box.take(0).files == {"a.wav": True}
+    assert not box.take(0)
+
+
+def test_more_hints_than_can_be_kept_make_one_full_scan() -> None:
+    box = HintBox()
+    for number in range(MOST_HINTS + 10):
+        box.file(f"{number}.wav", closed=True)
+    hints = box.take(0)
+    assert (len(hints.files), hints.everything) == (MOST_HINTS, True)
+
+
+def test_deadlines_that_move_all_the_time_take_no_room() -> None:
+    candidates = Candidates()
+    stamp = Stamp(0, 0)
+    seen = SeenFile("a.wav", 1, 1, (1, 1))
+    candidate = Candidate(seen, NameFacts(), stamp, False, 0.0, 0.0)
+    for moment in range(50_000):
+        candidate.due = float(moment)
+        candidates.put(candidate)
+    assert len(candidates._deadlines) <= 4 * MOST_CANDIDATES + 1
+    assert candidates.next_due() == 49_999
+    assert candidates.take_due(49_998, 10) == []
+    assert candidates.take_due(49_999, 10) == [candidate]
 
 
 # Walking, opening, deciding: the parts on their own.

@@ -130,10 +130,13 @@ class Port:
 
     def write(self, data: bytes) -> None:
         """Send all of it within WRITE_WITHIN seconds or so. Raises PortFailed."""
+        stuck = f"{printable(self._name)} takes no bytes; check flow control and the board"
         try:
             if self._selector is not None and not self._is_writable():
-                raise PortFailed(f"{self._name} takes no bytes; check flow control and the board")
+                raise PortFailed(stuck)
             self._serial.write(data)
+        except serial.SerialTimeoutException as error:
+            raise PortFailed(stuck) from error
         except _ERRORS as error:
             raise PortFailed(_why(error, self._name)) from error
 

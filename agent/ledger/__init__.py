@@ -13,18 +13,12 @@ from agent.clock import Clock
 from agent.ledger.calls import CallBook
 from agent.ledger.deliveries import DeliveryBook
 from agent.ledger.errands import ErrandBook
+from agent.ledger.opening import damaged_ledgers as _damaged_ledgers
+from agent.ledger.opening import open_beside, open_store
+from agent.ledger.opening import suspect as _suspect
 from agent.ledger.queue import QueueView
 from agent.ledger.recordings import RecordingBook
-from agent.ledger.store import (
-    LedgerDamaged,
-    LedgerError,
-    LedgerTooNew,
-    Store,
-    open_beside,
-    open_store,
-)
-from agent.ledger.store import damaged_ledgers as _damaged_ledgers
-from agent.ledger.store import suspect as _suspect
+from agent.ledger.store import LedgerDamaged, LedgerError, LedgerTooNew, Store
 
 FILE_NAME = "ledger.sqlite"
 
@@ -102,5 +96,5 @@ def damaged_ledgers(directory: Path) -> list[Path]:
 
 
 def suspect(directory: Path) -> None:
-    """Have the ledger checked thoroughly when it is next opened."""
+    """Have the ledger checked thoroughly when it is next opened. Raises OSError."""
     _suspect(directory / FILE_NAME)

@@ -157,7 +157,8 @@ class _WatchedConnection(HTTPConnection):
             super().request(*arguments, **options)
         except _CUT_WHILE_SENDING as error:
             self._line.send_error = error
-            # The one error after which urllib3 still reads the answer that may be there.
+            # The one error after which urllib3 still reads the answer that may be there. (Over
+            # TLS a reset may have taken it along; then it is the sending that is told of.)
             raise BrokenPipeError(errno.EPIPE, "the platform took no more") from error
         self._line.sent = True
 

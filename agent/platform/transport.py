@@ -87,17 +87,13 @@ class Transport:
         if self._line.abandoned:
             raise abandoned()
         try:
-            answer = self._exchange(body, content_type)
+            return self._exchange(body, content_type)
         except PlatformFailure:
             self.close()
             raise
         except _LIBRARY_ERRORS as error:
             failure = self._failure(error)
             self.close()
-        else:
-            if not 200 <= answer.status < 300:
-                self.close()
-            return answer
         # Outside the handler: a failure that is kept must not keep traces, and blocks, alive.
         raise failure
 
@@ -190,8 +186,6 @@ def _http_answer(response: requests.Response, body: bytes) -> HttpAnswer:
 
 def _whatever_is_there(response: requests.Response) -> bytes:
     # The HTTP status says enough; a body that is cut or late must not hide it.
-    if 300 <= response.status_code < 400:
-        return b""
     try:
         return _body(response)
     except (PlatformFailure, *_LIBRARY_ERRORS):

@@ -13,12 +13,12 @@ from pathlib import Path
 from agent.boards.events import LineState, Peer
 from agent.clock import Clock, SystemClock
 from agent.simulation.board_model import BEAT, BoardModel, Dial, Port
+from agent.simulation.command import say, signals_held, wait_for_signal
 from agent.simulation.journal import Journal
 from agent.simulation.noise import Noise
 from agent.simulation.pty_link import PtyLink
 from agent.simulation.traffic import Traffic
 from agent.simulation.truth import CallBook, TrueCall, call_line, state_line
-from agent.simulation.waiting import signals_held, wait_for_signal
 from agent.text import masked_phone
 
 TrafficMaker = Callable[["SimulatedBoard", float], Traffic]
@@ -303,16 +303,16 @@ def run(arguments: argparse.Namespace) -> int:
         traffic=traffic,
         noise=arguments.noise,
         seed=arguments.seed,
-        announce=lambda line: print(line, flush=True),
+        announce=say,
     )
     with signals_held():
         try:
             board.start()
         except OSError as error:
-            print(f"The board cannot make its port {arguments.link}: {error}")
+            say(f"The board cannot make its port {arguments.link}: {error}")
             return 1
         try:
-            print(f"a board of {arguments.channels} ports at {board.port}", flush=True)
+            say(f"a board of {arguments.channels} ports at {board.port}")
             wait_for_signal()
         finally:
             board.stop()

@@ -21,6 +21,7 @@ from urllib.request import urlopen
 import yaml
 
 from agent.simulation.booking import BookedFile, BookedRecord
+from agent.simulation.command import say
 from agent.simulation.demo_account import Account, HeldFile, digest, made_recordings, settle
 from agent.simulation.demo_parts import PartFailed, Parts
 from agent.simulation.demo_story import Story
@@ -214,7 +215,7 @@ class Demo:
         return [line for line in self._lines[journal] if line["event"] == event]
 
     def _tell(self, sentence: str) -> None:
-        print(f"{time.monotonic() - self._began:6.1f} s  {sentence}", flush=True)
+        say(f"{time.monotonic() - self._began:6.1f} s  {sentence}")
 
     def _configuration(self) -> dict[str, Any]:
         state = self.folder / "state"
@@ -243,41 +244,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1, help="another seed, other calls")
     parser.add_argument("--keep", action="store_true", help="keep the folder with the logs")
     options = parser.parse_args(arguments)
-    if not SHORTEST <= options.seconds <= LONGEST:
-        parser.error(f"--seconds is {options.seconds:g}, must be from {SHORTEST} to {LONGEST}")
+    seconds = min(max(options.seconds, SHORTEST), LONGEST)
+    if seconds != options.seconds:
+        say(f"the demo takes {SHORTEST} to {LONGEST} seconds; it takes {seconds:g}")
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="smarttel-demo-"))
     try:
-        well = _run(folder, options.seconds, options.seed)
+        well = _run(folder, seconds, options.seed)
     except KeyboardInterrupt:
-        print("\nstopped; all processes have ended", flush=True)
+        say("\nstopped; all processes have ended")
         shutil.rmtree(folder, ignore_errors=True)
         return INTERRUPTED
     if well and not options.keep:
         shutil.rmtree(folder, ignore_errors=True)
     else:
-        print(f"logs, recordings and the platform's files: {folder}", flush=True)
+        say(f"logs, recordings and the platform's files: {folder}")
     return 0 if well else 1
 
 
 def _run(folder: Path, seconds: float, seed: int) -> bool:
     try:
         account, problems = Demo(folder, seconds, seed).run()
-    except PartFailed as failure:
-        print(f"The demo failed: {failure}", flush=True)
+    except (PartFailed, OSError) as failure:
+        say(f"The demo failed: {failure}")
         return False
-    print("\nrecordings, by SHA-256 at the gateway and at the platform:")
+    say("\nrecordings, by SHA-256 at the gateway and at the platform:")
     for line in account.compared:
-        print(f"  {line}")
-    print(account.table(), flush=True)
+        say(f"  {line}")
+    say(account.table())
     problems = account.differences + problems
     for problem in problems:
-        print(f"  {problem}", flush=True)
+        say(f"  {problem}")
     if not problems and account.agrees:
-        print("All agree: nothing lost, nothing doubled, nothing altered.", flush=True)
+        say("All agree: nothing lost, nothing doubled, nothing altered.")
         return True
-    print("They do not agree.", flush=True)
+    say("They do not agree.")
     return False
 
 

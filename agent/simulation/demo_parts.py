@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
-from agent.simulation.waiting import signals_held
+from agent.simulation.command import signals_held
 
 STOP_WITHIN = 10.0
 """Seconds that a process gets before it is killed; the daemon promises 5."""

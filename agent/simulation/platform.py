@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from agent.simulation.booking import BookedFile, BookedRecord
+from agent.simulation.command import say, signals_held, wait_for_signal
 from agent.simulation.desk import Desk
 from agent.simulation.faults import BadFault, Fault, Faults, explained, parse
 from agent.simulation.platform_http import PlatformServer
-from agent.simulation.waiting import signals_held, wait_for_signal
 
 DEFAULT_LISTEN = "127.0.0.1:8080"
 PAGE = "/voip/api/upload_record"
@@ -187,16 +187,16 @@ def run(arguments: argparse.Namespace) -> int:
                 host=host,
                 account=arguments.account,
                 certificate=certificate,
-                announce=lambda line: print(line, flush=True),
+                announce=say,
             )
             for fault in arguments.fault:
                 platform.faults.add(fault)
             platform.start()
         except OSError as error:
-            print(f"The platform cannot start at {host}:{port} on {arguments.directory}: {error}")
+            say(f"The platform cannot start at {host}:{port} on {arguments.directory}: {error}")
             return 1
         try:
-            print(f"listening on {platform.url}", flush=True)
+            say(f"listening on {platform.url}")
             wait_for_signal()
         finally:
             platform.stop()

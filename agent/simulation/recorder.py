@@ -14,9 +14,9 @@ from typing import Any, BinaryIO
 
 from agent.boards.events import LineState, Peer
 from agent.clock import Clock, SystemClock
+from agent.simulation.command import say, signals_held, wait_for_signal
 from agent.simulation.journal import Journal, JournalFollower
 from agent.simulation.sound import FORMATS, Voice, find_format, write_wav
-from agent.simulation.waiting import signals_held, wait_for_signal
 from agent.text import masked_phone
 
 __all__ = ["SimulatedRecorder", "add_arguments", "run", "write_wav"]
@@ -268,16 +268,16 @@ def run(arguments: argparse.Namespace) -> int:
         pattern=arguments.pattern,
         late=arguments.late,
         journal=arguments.journal,
-        announce=lambda line: print(line, flush=True),
+        announce=say,
     )
     with signals_held():
         try:
             recorder.start()
         except OSError as error:
-            print(f"The recorder cannot write to {arguments.directory}: {error}")
+            say(f"The recorder cannot write to {arguments.directory}: {error}")
             return 1
         try:
-            print(f"recording to {arguments.directory}", flush=True)
+            say(f"recording to {arguments.directory}")
             wait_for_signal()
         finally:
             recorder.stop()

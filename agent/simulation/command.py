@@ -1,9 +1,10 @@
-"""How the simulated parts' commands wait for their end."""
+"""What the simulated parts' commands share: how they speak, and how they wait for their end."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 from collections.abc import Iterator
 
 ENDING = {signal.SIGINT, signal.SIGTERM}
@@ -25,3 +26,10 @@ def wait_for_signal(seconds: float | None = None) -> bool:
         signal.sigwait(ENDING)
         return True
     return signal.sigtimedwait(ENDING, max(0.0, seconds)) is not None
+
+
+def say(line: str) -> None:
+    """Print a line at once; neither a poor terminal nor a reader that left does any harm."""
+    encoding = sys.stdout.encoding or "ascii"
+    with contextlib.suppress(OSError):
+        print(line.encode(encoding, "replace").decode(encoding), flush=True)

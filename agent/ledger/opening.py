@@ -1,0 +1,246 @@
+"""The ledger's file: opened, checked, migrated, set aside where it is damaged."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import re
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from agent.clock import EARLIEST_TRUE_TIME, Clock
+from agent.ledger.store import LedgerDamaged, LedgerError, LedgerTooNew, Store, translated
+
+APPLICATION_ID = 0x53544C47
+"""`STLG`, in the file's header: tells our ledger from any other SQLite file."""
+MOST_SET_ASIDE = 3
+"""Damaged ledgers kept for inspection; an older one makes room, or they would fill the disk."""
+IDS_PER_SECOND = 1_000_000
+"""Room for ids in a second of the clock that a new ledger starts from: no ledger can be written
+faster, so whatever begins later begins higher; and ids stay below 2**53.
+"""
+UNSET_SPREAD = 365 * 86_400
+"""Seconds' worth of ids from which a ledger under an unset clock draws its first one."""
+LATEST_TRUE_TIME = 4_102_444_800.0
+"""The year 2100: a file that claims to be younger says nothing of the time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An open ledger file, and what happened on the way."""
+
+    store: Store
+    set_aside: Path | None
+    """Where a damaged predecessor lies now; None: there was none."""
+    reason: str
+
+
+def open_store(path: Path, clock: Clock) -> Opened:
+    """Open or begin the ledger at `path`. A damaged file is set aside with its journal.
+
+    Raises LedgerTooNew, or LedgerError where the storage fails.
+    """
+    try:
+        return Opened(_open(path, clock), None, "")
+    except LedgerDamaged as damage:
+        reason = str(damage)
+    aside = _set_aside(path, clock)
+    return Opened(_open(path, clock), aside, reason)
+
+
+def open_beside(path: Path, clock: Clock) -> Store:
+    """Open a ledger that another process may be using, and mend nothing. Raises LedgerError."""
+    return _open(path, clock, beside=True)
+
+
+def damaged_ledgers(directory: Path) -> list[Path]:
+    """Damaged ledgers that lie set aside, oldest first."""
+    found = [(_number_aside(path), path) for path in directory.glob("ledger-damaged-*.sqlite")]
+    return [path for number, path in sorted(found) if number >= 0]
+
+
+def _open(path: Path, clock: Clock, *, beside: bool = False) -> Store:
+    existed = path.exists()
+    if beside and not existed:
+        raise LedgerError(f"{path}: there is no ledger yet")
+    with translated(path):
+        if existed and path.stat().st_size == 0:
+            raise LedgerDamaged("the file is empty")
+        # A clean close leaves no write-ahead log: its presence tells of a power cut.
+        unclean = _sidecar(path, "-wal").exists()
+        connection = sqlite3.connect(
+            path, timeout=10, isolation_level=None, check_same_thread=False, cached_statements=128
+        )
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA temp_store = MEMORY")
+            store = Store(connection, path)
+            if beside:
+                _require_present_format(store)
+            else:
+                if existed:
+                    _check(store)
+                    _check_pages(store, unclean)
+                else:
+                    store.write(f"PRAGMA application_id = {APPLICATION_ID}")
+                _migrate(store, clock)
+                _suspicion(path).unlink(missing_ok=True)
+        except BaseException:
+            connection.close()
+            raise
+    return store
+
+
+def _check(store: Store) -> None:
+    application = store.row("PRAGMA application_id")
+    version = _version(store)
+    if application is None or application[0] != APPLICATION_ID:
+        # Power may fail between the file's making and its first transaction.
+        if version == 0 and not store.rows("SELECT name FROM sqlite_master LIMIT 1"):
+            store.write(f"PRAGMA application_id = {APPLICATION_ID}")
+            return
+        raise LedgerDamaged("it is not a ledger of this agent")
+    newest = len(_schemas())
+    if version > newest:
+        raise LedgerTooNew(
+            f"{store.path} has format {version}, and this agent knows formats up to {newest}:"
+            " install the newer agent again, or move the file away to begin a new ledger"
+        )
+    if version and not store.meta("last_id", 0):
+        raise LedgerDamaged("it does not say which numbers it gave out")
+
+
+def _check_pages(store: Store, unclean: bool) -> None:
+    """Look at every page after a power cut, and at each index too where damage was seen."""
+    if suspected(store.path):
+        finding = store.row("PRAGMA integrity_check(1)")
+    elif unclean:
+        finding = store.row("PRAGMA quick_check(1)")
+    else:
+        return
+    if finding is None or finding[0] != "ok":
+        raise LedgerDamaged("its pages do not fit together")
+
+
+def _require_present_format(store: Store) -> None:
+    application = store.row("PRAGMA application_id")
+    if application is None or application[0] != APPLICATION_ID:
+        raise LedgerError(f"{store.path} is not a ledger of this agent")
+    version, newest = _version(store), len(_schemas())
+    if version != newest:
+        raise LedgerError(
+            f"{store.path} has format {version} and this command reads format {newest}:"
+            " use the command of the agent that runs, or start the agent first"
+        )
+
+
+def _version(store: Store) -> int:
+    found = store.row("PRAGMA user_version")
+    return int(found[0]) if found else 0
+
+
+def _schemas() -> list[str]:
+    """The schema's steps, one file a version, in order."""
+    folder = files("agent.ledger") / "schema"
+    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
+    return [(folder / name).read_text("utf-8") for name in names]
+
+
+def _migrate(store: Store, clock: Clock) -> None:
+    done = _version(store)
+    for version, script in enumerate(_schemas(), start=1):
+        if version <= done:
+            continue
+        with store.transaction():
+            for statement in _statements(script):
+                store.write(statement)
+            store.write(f"PRAGMA user_version = {version}")
+            if version == 1:
+                store.set_meta("last_id", _first_id(store.path, clock))
+                store.set_meta("boot", clock.boot)
+
+
+def _statements(script: str) -> Iterator[str]:
+    # executescript() commits by itself, which would tear a migration in two.
+    gathered = ""
+    for line in script.splitlines(keepends=True):
+        gathered += line
+        if sqlite3.complete_statement(gathered):
+            yield gathered
+            gathered = ""
+
+
+def _first_id(path: Path, clock: Clock) -> int:
+    """Return a number above all that a lost ledger may have given out.
+
+    It counts from the latest moment known: the clock, or where the clock went back, the newest
+    file beside the ledger. Under a clock that was never set every boot looks like the last one,
+    so there chance keeps two ledgers apart.
+    """
+    wall = clock.wall()
+    latest = max([wall, EARLIEST_TRUE_TIME, *_moments_beside(path)])
+    number = int(latest * IDS_PER_SECOND)
+    if wall < EARLIEST_TRUE_TIME:
+        number += random.randrange(UNSET_SPREAD * IDS_PER_SECOND)
+    return number
+
+
+def _moments_beside(path: Path) -> list[float]:
+    """When the files of the state directory were last written, but for the new ledger's own."""
+    own = {path, *(_sidecar(path, suffix) for suffix in _SIDECARS)}
+    moments = []
+    for entry in path.parent.iterdir():
+        # Whatever lies there, a link that leads nowhere too, must not keep a ledger from beginning.
+        with contextlib.suppress(OSError):
+            moments.append(entry.lstat().st_mtime if entry not in own else 0.0)
+    return [moment for moment in moments if moment <= LATEST_TRUE_TIME]
+
+
+def _set_aside(path: Path, clock: Clock) -> Path:
+    earlier = damaged_ledgers(path.parent)
+    # The names stand in order, whatever the clock does: the oldest goes first.
+    newest = _number_aside(earlier[-1]) if earlier else 0
+    aside = path.with_name(f"ledger-damaged-{max(int(clock.wall()), newest + 1)}.sqlite")
+    with translated(path):
+        # The file goes first: a log without it is dropped by SQLite, while the file without its
+        # log would look like a ledger that was closed well.
+        path.rename(aside)
+        for suffix in _SIDECARS:
+            sidecar = _sidecar(path, suffix)
+            if sidecar.exists():
+                sidecar.rename(_sidecar(aside, suffix))
+        for old in damaged_ledgers(path.parent)[:-MOST_SET_ASIDE]:
+            for suffix in ("", *_SIDECARS):
+                _sidecar(old, suffix).unlink(missing_ok=True)
+    return aside
+
+
+def _number_aside(path: Path) -> int:
+    """Read the number in the name of a ledger set aside; -1: the name is another one."""
+    found = re.fullmatch(r"ledger-damaged-(\d{1,12})\.sqlite", path.name, re.ASCII)
+    return int(found[1]) if found else -1
+
+
+_SIDECARS = ("-wal", "-shm")
+
+
+def _sidecar(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def suspected(path: Path) -> bool:
+    """Tell whether damage showed itself while the ledger was last in use."""
+    return _suspicion(path).exists()
+
+
+def suspect(path: Path) -> None:
+    """Have the ledger checked thoroughly when it is next opened. Raises OSError."""
+    _suspicion(path).touch()
+
+
+def _suspicion(path: Path) -> Path:
+    return _sidecar(path, "-suspected")
