@@ -120,10 +120,15 @@ class TrustedClock:
         self._synchronised = synchronised
         self._started = clock.monotonic()
         self._platform: Stamp | None = None
+        self._answered = False
 
-    def hear(self, platform_time: float) -> None:
-        """Take the platform's clock from an answer that has just come; UNIX seconds."""
-        if platform_time >= EARLIEST_TRUE_TIME:
+    def hear(self, platform_time: float | None) -> None:
+        """Take the platform's clock from an answer that has just come; UNIX seconds.
+
+        None: the answer told no time, and so there is no second opinion to wait for.
+        """
+        self._answered = True
+        if platform_time is not None and platform_time >= EARLIEST_TRUE_TIME:
             self._platform = Stamp(platform_time, self._clock.monotonic())
 
     def now(self) -> float:
@@ -150,6 +155,8 @@ class TrustedClock:
             return 0.0
         if self._clock.wall() < EARLIEST_TRUE_TIME:
             return PATIENCE
+        if self._answered:
+            return 0.0
         return max(0.0, self._started + PATIENCE - self._clock.monotonic())
 
     def correction(self, stamp: Stamp) -> float:

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -30,6 +31,8 @@ from agent.status import Status, StatusFile, as_json
 EXIT_STOPPED = 0
 EXIT_REFUSED = 1
 """Another instance runs, or the ledger is a newer agent's."""
+SHORTEST_TURN = 0.1
+"""Seconds between two rounds of housekeeping, however often something changes."""
 STATE_AGAIN = 2.0
 """Seconds between attempts to open a state directory that is not there or not writable."""
 
@@ -177,6 +180,9 @@ class Daemon:
 
     def _pause(self, seconds: float) -> None:
         self._wake.wait(seconds)
+        if not self._stop:
+            # Much may change at once; once in a while is enough to show it.
+            time.sleep(max(0.0, min(SHORTEST_TURN, seconds)))
         self._wake.clear()
 
     def _feed_watchdog(self, gateway: Gateway) -> None:

@@ -60,10 +60,12 @@ class Errands:
         *,
         dial: Callable[[int, int, str], None],
         shown: Callable[[str], str],
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
         """`expire`: seconds that a call to place may wait for its port.
 
-        `dial(board, channel, phone)` hands an order to the board; `shown` masks a number.
+        `dial(board, channel, phone)` hands an order to the board; `shown` masks a number;
+        `on_change` is called when there is something new to show.
         """
         self._ledger = ledger
         self._switchboard = switchboard
@@ -73,6 +75,7 @@ class Errands:
         self._aliases = aliases
         self._dial = dial
         self._shown = shown
+        self._on_change = on_change
         self._lock = threading.RLock()
         self._ordered: dict[Port, int] = {}
         self._rest: dict[Port, float] = {}
@@ -140,6 +143,20 @@ class Errands:
             except LedgerError as error:
                 log.error("calls to place wait, the ledger can't be used: %s", error)
 
+    def due(self) -> float | None:
+        """Seconds until `pump` has something to do by the clock; None: nothing waits."""
+        with self._lock:
+            waiting = [
+                errand
+                for errand in self._ledger.errands.unfinished(DIAL)
+                if errand.state is ErrandState.WAITING
+            ]
+            now = self._clock.monotonic()
+            moments = [errand.expires for errand in waiting]
+            rests = [self._rest.get((one.board or 0, one.channel or 0), 0.0) for one in waiting]
+            moments += [rest for rest in rests if rest > now]
+        return max(0.0, min(moments) - now) if moments else None
+
     def answered(self, board: int, answer: DialAnswer) -> None:
         """Take what the board says about an order."""
         port = (board, answer.channel)
@@ -170,6 +187,7 @@ class Errands:
         if listing.malformed:
             self.counts.malformed += listing.malformed
             log.warning("%s: entries that can't be understood: %s", source, listing.reason)
+            self._on_change()
         if listing.dropped:
             self.counts.ignored += listing.dropped
             log.warning("%s lists more entries than are looked at; the rest is left", source)
@@ -261,8 +279,8 @@ class Errands:
             self._ledger.errands.move(number, state, outcome)
             del self._unwritten[number]
 
-    @staticmethod
-    def _say(number: int, state: ErrandState, outcome: str) -> None:
+    def _say(self, number: int, state: ErrandState, outcome: str) -> None:
+        self._on_change()
         level = logging.WARNING if state is ErrandState.FAILED else logging.INFO
         log.log(level, "call to place %d: %s, %s", number, state, outcome)
 

@@ -89,6 +89,7 @@ class Gateway:
             self._collection = self._make_collection()
         if new_uplink:
             self._uplink = self._make_uplink()
+            self._uplink.errands.take_over()
         parts = [
             *(self._lines.parts if new_lines else ()),
             *(self._collection.parts if new_collection else ()),
@@ -107,12 +108,13 @@ class Gateway:
         """Do what is due by the clock; return the seconds until the next round."""
         try:
             self._lines.switchboard.tick()
-            next_match = self._collection.intake.match_waiting()
+            waits = [self._collection.intake.match_waiting()]
             self._uplink.errands.pump()
+            waits.append(self._uplink.errands.due())
         except LedgerError as error:
             log.error("the ledger can't be used just now: %s", error)
             return LONGEST_TURN
-        return min(LONGEST_TURN, max(next_match, 0.1)) if next_match is not None else LONGEST_TURN
+        return min([LONGEST_TURN, *(wait for wait in waits if wait is not None)])
 
     @property
     def alive(self) -> bool:
@@ -210,7 +212,7 @@ class Gateway:
             self._clock,
             self._time,
             masked=not self._phones.full,
-            on_new=lambda: self._uplink.bell.ring(),  # noqa: PLW0108 - made after this
+            on_new=self._recordings_changed,
         )
 
     def _make_uplink(self) -> Uplink:
@@ -232,6 +234,11 @@ class Gateway:
     def _calls_changed(self) -> None:
         self._collection.intake.match_waiting()
         self._uplink.bell.ring()
+
+    def _recordings_changed(self) -> None:
+        self._uplink.bell.ring()
+        # One that waits for its call has a time of its own, which housekeeping must learn.
+        self._on_change()
 
     def _dial_answered(self, board: int, answer: DialAnswer) -> None:
         self._uplink.errands.answered(board, answer)

@@ -18,6 +18,9 @@ from agent.switchboard import ChannelView
 
 CLOCK_DIFFERENCE = 60.0
 """Seconds between the platform's clock and ours that are worth a technician's look."""
+LOW = 0.8
+"""Part of `keep_free_percent` below which the disk counts as low: delivered files are removed by
+the minute, so on a disk that has filled up once the room always moves a little about that mark."""
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +46,7 @@ class Kind:
 KINDS: dict[str, Kind] = {
     "board-down": Kind(
         Health.DEGRADED,
-        "Check the board's power, its cable and boards[].port; `smarttel-agent check` looks closer.",
+        "Check the board's power, its cable and boards[].port; see `smarttel-agent check`.",
     ),
     "channel-fault": Kind(
         Health.DEGRADED, "Check the telephone line and its plug at this RJ11 socket."
@@ -149,9 +152,9 @@ class Situation:
     damaged: tuple[str, ...]
     """Names of ledgers that were set aside."""
     unwritten: int
-    """Steps of calls that the ledger has not taken yet."""
+    """Beginnings and ends of calls that the ledger has not taken yet."""
     dropped: int
-    """Steps of calls that it could not take for too long."""
+    """Calls that were lost because it could not take them for too long."""
     state_trouble: str
     parts: tuple[PartView, ...]
 
@@ -230,8 +233,7 @@ def _queue(now: Situation) -> Iterator[Finding]:
     )
     for code, count, words in counted:
         if count:
-            items = "1 item" if count == 1 else f"{count} items"
-            yield Finding(code, "", words.format(items))
+            yield Finding(code, "", words.format(_counted(count, "item")))
     if now.recordings_trouble and now.disk.status is DiskStatus.NORMAL:
         yield Finding("recordings-trouble", "", now.recordings_trouble)
 
@@ -239,7 +241,7 @@ def _queue(now: Situation) -> Iterator[Finding]:
 def _disk(now: Situation) -> Iterator[Finding]:
     if now.disk.status is not DiskStatus.NORMAL:
         yield Finding("disk-fault", "", now.disk.reason)
-    elif 100 - now.disk.percent < now.keep_free_percent:
+    elif 100 - now.disk.percent < now.keep_free_percent * LOW:
         free = 100 - now.disk.percent
         yield Finding("disk-low", "", f"only {free:.0f} % of the recordings' disk is free")
 
@@ -261,13 +263,11 @@ def _state(now: Situation) -> Iterator[Finding]:
     if now.state_trouble:
         yield Finding("state-unusable", "", now.state_trouble)
     elif now.dropped:
-        yield Finding(
-            "state-unusable", "", f"{now.dropped} steps of calls were lost: the ledger was full"
-        )
+        words = f"{_counted(now.dropped, 'call')} lost: the ledger could not be written"
+        yield Finding("state-unusable", "", words)
     elif now.unwritten:
-        yield Finding(
-            "state-unusable", "", f"{now.unwritten} steps of calls wait to be written down"
-        )
+        words = f"{_counted(now.unwritten, 'step')} of calls not written down yet"
+        yield Finding("state-unusable", "", words)
 
 
 def _parts(now: Situation) -> Iterator[Finding]:
@@ -275,6 +275,10 @@ def _parts(now: Situation) -> Iterator[Finding]:
         if not part.alive:
             words = f"the part {part.name} does not answer"
             yield Finding("part-failed", part.name, words + _because(part))
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _because(part: PartView) -> str:

@@ -5,10 +5,11 @@ One that belongs to no known call gets a record of its own, so that it still arr
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,9 +69,12 @@ class Intake:
 
     def take(self, files: Sequence[FinishedFile]) -> None:
         """Write finished files down, with their calls where these are known."""
-        with self._lock, self._ledger.transaction():
-            for file in files:
-                self._take(file)
+        with self._lock:
+            # Reading them takes a while, in which the ledger must stay free for the calls.
+            touched = self._digests_of_touched(files)
+            with self._ledger.transaction():
+                for file in files:
+                    self._take(file, touched)
         self._on_new()
 
     def match_waiting(self) -> float | None:
@@ -79,22 +83,32 @@ class Intake:
         Returns the seconds after which to look again, None where none waits.
         """
         now = self._clock.monotonic()
-        found = False
-        with self._lock, self._ledger.transaction():
+        with self._lock:
             waiting = self._ledger.recordings.without_call(AT_ONCE)
-            for file, due, duration in waiting:
-                recorded = self._recorded(file, duration)
-                call_id = self._call_of(recorded)
-                if call_id is None and due <= now:
-                    call_id = self._book_on_its_own(file, recorded)
-                if call_id is not None:
-                    self._ledger.recordings.attach(file.id, call_id)
-                    found = True
-        if found:
+            if not waiting:
+                return None
+            with self._ledger.transaction():
+                left = [
+                    due
+                    for file, due, duration in waiting
+                    if not self._match(file, duration, over=due <= now)
+                ]
+        if len(left) < len(waiting):
             self._on_new()
-        if not waiting:
-            return None
-        return max(0.0, min(due for _, due, _ in waiting) - now)
+        if len(waiting) == AT_ONCE > len(left):
+            return 0.0
+        return max(0.0, min(left) - now) if left else None
+
+    def _match(self, file: KnownFile, duration: float | None, *, over: bool) -> bool:
+        """Attach a recording to its call; to one of its own where its wait is over."""
+        recorded = self._recorded(file, duration)
+        call_id = self._call_of(recorded)
+        if call_id is None and over:
+            call_id = self._book_on_its_own(file, recorded)
+        if call_id is None:
+            return False
+        self._ledger.recordings.attach(file.id, call_id)
+        return True
 
     def being_recorded(self, stored: StoredCall, growing: Sequence[GrowingFile]) -> bool:
         """Tell whether one of the files still being written is of this call."""
@@ -104,7 +118,7 @@ class Intake:
             for file in growing
         )
 
-    def _take(self, file: FinishedFile) -> None:
+    def _take(self, file: FinishedFile, touched: Mapping[str, str]) -> None:
         new = NewRecording(
             relative=file.relative,
             size=file.size,
@@ -118,14 +132,19 @@ class Intake:
         call_due = self._clock.monotonic() + self._settings.attach_window
         earlier = self._ledger.recordings.find(file.relative)
         if earlier:
-            self._take_again(file, new, earlier, call_due)
+            self._take_again(file, new, earlier, call_due, touched)
             return
         call_id = None if new.kept else self._call_of(Recorded.of(file))
         number = self._ledger.recordings.add(new, call_id, call_due=call_due)
         self._tell(number, new, call_id)
 
     def _take_again(
-        self, file: FinishedFile, new: NewRecording, earlier: list[KnownFile], call_due: float
+        self,
+        file: FinishedFile,
+        new: NewRecording,
+        earlier: list[KnownFile],
+        call_due: float,
+        touched: Mapping[str, str],
     ) -> None:
         """A path that is known: it came back, grew before it was sent, or is a new recording."""
         same = [
@@ -140,7 +159,7 @@ class Intake:
         elif last.state is not State.DELIVERED:
             self._ledger.recordings.replace(last.id, new, call_due=call_due)
             self._tell(last.id, new, last.call_id)
-        elif last.size == new.size and last.sha256 == self._digest(file.relative):
+        elif file.relative in touched and touched[file.relative] == last.sha256:
             self._ledger.recordings.touch(last.id, new.modified_ns)
         else:
             log.warning("%s has changed since its delivery", self._shown(new.relative))
@@ -193,6 +212,18 @@ class Intake:
         shown = self._shown(file.relative)
         log.info("%s belongs to no known call and gets a record of its own", shown)
         return number
+
+    def _digests_of_touched(self, files: Sequence[FinishedFile]) -> dict[str, str]:
+        """SHA-256 of the files that were delivered and have a new time: are they the same?"""
+        digests: dict[str, str] = {}
+        for file in files:
+            last = next(iter(self._ledger.recordings.find(file.relative)), None)
+            if last is None or last.state is not State.DELIVERED or last.size != file.size:
+                continue
+            # One that vanishes meanwhile counts as another, and turns out to be missing.
+            with contextlib.suppress(OSError):
+                digests[file.relative] = self._digest(file.relative)
+        return digests
 
     def _digest(self, relative: str) -> str:
         digest = hashlib.sha256()

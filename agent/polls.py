@@ -15,7 +15,7 @@ from agent.errands import Errands
 from agent.ledger import LedgerError
 from agent.parts import Alive, Bell
 from agent.platform.client import PlatformClient
-from agent.platform.failures import PlatformFailure
+from agent.platform.failures import FailureKind, PlatformFailure
 from agent.platform.listing import Listing
 from agent.settings import Polls
 
@@ -89,6 +89,8 @@ class Poller:
             listing = poll.ask()
         except PlatformFailure as failure:
             log.warning("%s: %s", poll.source, learn_from(failure, self._gate, admitted=False))
+            if failure.kind is FailureKind.UNUSABLE:
+                self._errands.counts.malformed += 1
             return
         self._gate.answered()
         try:

@@ -22,7 +22,7 @@ from agent.ledger.rows import DialCounts, Errand, QueueCounts
 from agent.recordings.disk import MEBIBYTE, Disk
 from agent.recordings.watcher import WatcherView
 from agent.switchboard import ChannelView
-from agent.text import masked_phone, printable
+from agent.text import masked_numbers, masked_phone, printable
 
 STATE_NAMES = {
     LineState.NOT_CONNECTED: "not connected",
@@ -75,7 +75,7 @@ def as_json(status: Status) -> dict[str, Any]:
             {
                 "code": problem.code,
                 "since": round(problem.since, 3),
-                "message": printable(problem.message),
+                "message": _foreign(problem.message),
                 "hint": problem.hint,
             }
             for problem in status.problems
@@ -84,7 +84,7 @@ def as_json(status: Status) -> dict[str, Any]:
             "url": shown_url(status.url),
             "reachable": status.gate.shut is None and status.gate.last_good is not None,
             "last_ok": _rounded(status.gate.last_good),
-            "last_error": printable(status.gate.reason) or None,
+            "last_error": _foreign(status.gate.reason) or None,
             "clock_offset": _rounded(status.clock.platform_ahead),
         },
         "clock": {"trusted": status.clock.trusted, "unset": status.clock.unset},
@@ -98,7 +98,7 @@ def as_json(status: Status) -> dict[str, Any]:
         "recordings": {
             "last_scan": _rounded(status.watcher.last_scan) if status.watcher else None,
             "files_seen": status.watcher.files_seen if status.watcher else 0,
-            "trouble": status.watcher.trouble if status.watcher else None,
+            "trouble": (_foreign(status.watcher.trouble or "") or None) if status.watcher else None,
             "kept": status.queue.kept,
             "missing": status.queue.missing,
         },
@@ -148,7 +148,7 @@ def as_words(told: dict[str, Any]) -> str:
     ]
     for board in told["boards"]:
         lines.append(
-            f"board {board['serial']}   {board['driver']} on {printable(board['port'])}: link"
+            f"board {board['serial']}   {board['driver']} on {board['port']}: link"
             f" {board['link']}, {board['frames']} lines heard, {board['bad_frames']} bad"
         )
         lines += [
@@ -163,6 +163,9 @@ class StatusFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        # Where the JSON itself is called .txt, the words need another name.
+        taken = path.suffix == ".txt"
+        self._words = path.with_name(f"{path.name}.txt") if taken else path.with_suffix(".txt")
         self._trouble = ""
 
     @property
@@ -175,7 +178,7 @@ class StatusFile:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             _replace(self._path, json.dumps(told, ensure_ascii=False, indent=1) + "\n")
-            _replace(self._path.with_suffix(".txt"), as_words(told))
+            _replace(self._words, as_words(told))
         except OSError as error:
             trouble = f"{self._path}: {error.strerror or error}"
             if trouble != self._trouble:
@@ -208,13 +211,13 @@ def _replace(path: Path, text: str) -> None:
 def _board(link: LinkView, channels: Sequence[ChannelView]) -> dict[str, Any]:
     return {
         "serial": link.serial,
-        "driver": link.driver,
+        "driver": printable(link.driver),
         "port": printable(link.port),
         "link": "up" if link.up else "down",
         "last_heard": _rounded(link.last_heard),
         "frames": link.frames,
         "bad_frames": link.bad_frames,
-        "trouble": link.trouble or None,
+        "trouble": _foreign(link.trouble) or None,
         "channels": [_channel(view) for view in channels],
     }
 
@@ -224,7 +227,7 @@ def _channel(view: ChannelView) -> dict[str, Any]:
         "ch": view.channel,
         "state": int(view.state) if view.state is not None else 0,
         "name": STATE_NAMES[view.state] if view.state is not None else "not known yet",
-        "phone": masked_phone(view.phone),
+        "phone": printable(masked_phone(view.phone)),
         "peer": int(view.peer),
         "since": _rounded(view.since.wall) if view.since else 0,
     }
@@ -236,12 +239,17 @@ def _errand(errand: Errand) -> dict[str, Any]:
         "kind": errand.kind,
         "serial": errand.board,
         "ch": errand.channel,
-        "phone": masked_phone(errand.phone),
-        "function": printable(errand.name),
+        "phone": printable(masked_phone(errand.phone)),
+        "function": _foreign(errand.name),
         "state": errand.state.value,
-        "outcome": printable(errand.outcome),
+        "outcome": _foreign(errand.outcome),
         "created": round(errand.created, 3),
     }
+
+
+def _foreign(text: str) -> str:
+    """Words that others had a hand in, without control characters and whole numbers."""
+    return printable(masked_numbers(text))
 
 
 def _rounded(moment: float | None) -> float | None:

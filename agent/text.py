@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 MOST_SHOWN = 200
 """Characters of foreign text that are shown; more would let a sender flood the log."""
+_NUMBER = re.compile(r"[0-9*#+]{7,}")
 
 
 def printable(text: str, most: int = MOST_SHOWN) -> str:
@@ -32,3 +34,8 @@ def masked_phone(phone: str) -> str:
     first = min(3, max(0, length - 8))
     last = min(4, max(0, length - 4 - first))
     return phone[:first] + "****" + (phone[length - last :] if last else "")
+
+
+def masked_numbers(text: str) -> str:
+    """Hide what may be telephone numbers, runs of seven or more digits, in somebody's words."""
+    return _NUMBER.sub(lambda found: masked_phone(found[0]), text)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 
 from agent.clock import Clock, TrustedClock
-from agent.ledger import Ledger
+from agent.ledger import Ledger, LedgerError
 from agent.ledger.rows import RecordingToSend
 from agent.parts import Alive
 from agent.recordings.disk import Disk, DiskStatus
@@ -23,6 +23,8 @@ HISTORY_DAYS = 30.0
 """Days for which calls without a file are remembered, if `keep_days` is not longer."""
 FORGET_AT_ONCE = 500
 """Calls forgotten in one transaction."""
+MOST_ROUNDS = 4
+"""Choices made at one look: files that can't be removed must not keep those behind them here."""
 
 log = logging.getLogger(__name__)
 
@@ -52,52 +54,80 @@ class Upkeep:
         """Look after the disk until told to stop."""
         while not stop.is_set():
             alive(INTERVAL * 5)
-            self.tidy()
+            try:
+                self.tidy()
+            except LedgerError as error:
+                log.error("nothing is tidied, the ledger can't be used: %s", error)
             stop.wait(INTERVAL)
 
     def after_delivery(self, item: RecordingToSend) -> None:
         """A recording was delivered, durably: it goes now if configuration says so."""
-        if self._settings.after_upload == "delete":
-            self._remove(DeliveredFile(item.relative, item.size, item.modified_ns, 0.0, item.id))
+        if self._settings.after_upload != "delete":
+            return
+        file = DeliveredFile(item.relative, item.size, item.modified_ns, 0.0, item.id)
+        try:
+            self._remove(file)
+        except OSError as error:
+            self._say_stuck(1, file, error)
 
     def tidy(self) -> None:
-        """Remove the delivered files that are due, and forget what is long done."""
+        """Remove the delivered files that are due, and forget what is long done.
+
+        Raises LedgerError.
+        """
+        stuck: set[int] = set()
+        for _ in range(MOST_ROUNDS):
+            before = len(stuck)
+            first: tuple[DeliveredFile, OSError] | None = None
+            for file in self._due(stuck):
+                try:
+                    self._remove(file)
+                except OSError as error:
+                    stuck.add(file.recording_id)
+                    first = first or (file, error)
+            if first is None:
+                break
+            self._say_stuck(len(stuck) - before, *first)
+        if self._time.trusted:
+            days = max(self._settings.keep_days, HISTORY_DAYS)
+            self._ledger.recordings.forget(self._clock.wall() - days * DAY, FORGET_AT_ONCE)
+
+    def _due(self, stuck: Container[int]) -> list[DeliveredFile]:
         disk = self._disk()
         space = None
         if disk.status in {DiskStatus.NORMAL, DiskStatus.FULL}:
             space = Space(disk.free_bytes, disk.size_bytes)
-        trusted = self._time.trusted
-        now = self._clock.wall()
-        for file in retire(
-            self._delivered(),
+        # Where a file is to go with its delivery, one that is still here was left by a power cut.
+        keep_days = 0.0 if self._settings.after_upload == "delete" else self._settings.keep_days
+        return retire(
+            self._delivered(stuck),
             space,
-            self._settings.keep_days,
+            keep_days,
             self._settings.keep_free_percent,
-            now,
-            trusted,
-        ):
-            if not self._remove(file):
-                break
-        if trusted:
-            days = max(self._settings.keep_days, HISTORY_DAYS)
-            self._ledger.recordings.forget(now - days * DAY, FORGET_AT_ONCE)
+            self._clock.wall(),
+            self._time.trusted,
+        )
 
-    def _delivered(self) -> Iterator[DeliveredFile]:
+    def _delivered(self, stuck: Container[int]) -> Iterator[DeliveredFile]:
         after = (0.0, 0)
         while page := self._ledger.recordings.delivered(PAGE, after):
             for one in page:
-                yield DeliveredFile(one.relative, one.size, one.modified_ns, one.delivered, one.id)
+                if one.id not in stuck:
+                    yield DeliveredFile(
+                        one.relative, one.size, one.modified_ns, one.delivered, one.id
+                    )
             after = (page[-1].delivered, page[-1].id)
 
-    def _remove(self, file: DeliveredFile) -> bool:
-        """Remove a file; return False where the disk does not let any go just now."""
-        shown = self._shown(file.relative)
-        try:
-            outcome = remove(self._directory, file)
-        except OSError as error:
-            log.warning("%s can't be removed: %s; it is tried later", shown, error.strerror)
-            return False
+    def _remove(self, file: DeliveredFile) -> None:
+        """Remove a file. Raises OSError where the disk does not let it go, and LedgerError."""
+        outcome = remove(self._directory, file)
         # Whatever was found there, the delivered file is not any more.
         self._ledger.recordings.removed([file.recording_id])
+        shown = self._shown(file.relative)
         log.info("recording %d (%s): %s", file.recording_id, shown, outcome.value)
-        return True
+
+    def _say_stuck(self, count: int, first: DeliveredFile, error: OSError) -> None:
+        files = "1 delivered file" if count == 1 else f"{count} delivered files"
+        shown = self._shown(first.relative)
+        reason = error.strerror or error
+        log.warning("%s can't be removed, first %s: %s; it is tried later", files, shown, reason)

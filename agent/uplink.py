@@ -82,6 +82,7 @@ class Uplink:
             settings.functions.aliases,
             dial=lambda board, channel, phone: lines().dial(board, channel, phone),
             shown=phones.shown,
+            on_change=on_change,
         )
         self.parts = [*self._delivery_parts(ledger), *self._talking_parts()]
 
@@ -176,8 +177,7 @@ class Uplink:
         return self.identity.satellite() or ""
 
     def _hear_answer(self, answer: Answer) -> None:
-        if answer.time is not None:
-            self._time.hear(answer.time)
+        self._time.hear(answer.time)
         if self._window.hear(answer.period):
             log.info("the platform takes recordings %s", answer.period or "at any time")
             self.bell.ring()

@@ -83,10 +83,15 @@ Script = Callable[[Peer], None]
 class RawServer:
     """Runs `script` for each connection; closes the connection when the script returns."""
 
-    def __init__(self, script: Script, context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, script: Script, context: ssl.SSLContext | None = None, buffered: int | None = None
+    ) -> None:
+        """`buffered`: bytes that the system takes in before the script reads them."""
         self._script = script
         self._context = context
         self._listener = socket.create_server(("127.0.0.1", 0))
+        if buffered is not None:
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffered)
         self._threads: list[threading.Thread] = []
         self._open: list[socket.socket] = []
         self.connections = 0

@@ -372,6 +372,29 @@ def test_a_slow_uplink_is_no_failure_while_it_makes_progress(large: Path) -> Non
     assert answer.status == 0
 
 
+def test_an_answer_is_not_late_for_what_the_system_has_still_to_send(large: Path) -> None:
+    received, handed_over, unsent = [0], [0], [0]
+
+    def script(peer: Peer) -> None:
+        peer.head()
+        while received[0] < 8 * 1024 * 1024:
+            received[0] += len(peer.connection.recv(64 * 1024))
+            peer.pause(0.001)  # slower than the loopback, as any uplink is
+        peer.reset()
+
+    def before_block(count: int) -> None:
+        unsent[0] = max(unsent[0], handed_over[0] - received[0])
+        handed_over[0] += count
+
+    with RawServer(script, buffered=64 * 1024) as server, failing():
+        client = client_of(server)
+        try:
+            send_file(client, large, before_block)
+        finally:
+            client.close()
+    assert unsent[0] <= 1024 * 1024
+
+
 def test_a_platform_that_takes_no_more_ends_in_a_time_out(large: Path) -> None:
     def script(peer: Peer) -> None:
         peer.head()

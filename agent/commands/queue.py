@@ -14,11 +14,11 @@ from pathlib import Path
 from agent.clock import SystemClock
 from agent.instance import holder
 from agent.ledger import FILE_NAME, Ledger, LedgerError, open_existing
-from agent.ledger.rows import QueueItem, State
+from agent.ledger.rows import SENDABLE, QueueItem, State
 from agent.logs import Phones
 from agent.recordings.names import RecordingNames, display_name
 from agent.settings import Settings
-from agent.text import printable
+from agent.text import masked_numbers, printable
 
 EXIT_DONE = 0
 EXIT_NOT_FOUND = 1
@@ -57,13 +57,17 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
                 return _show(ledger, words, arguments.id)
             return _retry(ledger, directory, None if arguments.all else arguments.id)
     except LedgerError as error:
-        print(f"the ledger can't be read: {error}", file=sys.stderr)
+        print(f"the ledger can't be used: {error}", file=sys.stderr)
         return EXIT_NO_LEDGER
 
 
 @contextlib.contextmanager
 def _ledger(directory: Path) -> Iterator[Ledger | None]:
-    if not (directory / FILE_NAME).exists():
+    try:
+        exists = (directory / FILE_NAME).exists()
+    except OSError as error:
+        raise LedgerError(f"{directory}: {error.strerror}") from error
+    if not exists:
         yield None
         return
     ledger = open_existing(directory, SystemClock())
@@ -97,6 +101,10 @@ class _Words:
         """A file's name, numbers masked."""
         return display_name(relative, self._names.facts(relative), masked=not self._phones.full)
 
+    def trouble(self, item: QueueItem) -> str:
+        """What hinders it, numbers masked."""
+        return printable(item.trouble if self._phones.full else masked_numbers(item.trouble))
+
 
 def _list(ledger: Ledger, words: _Words) -> int:
     after = found = 0
@@ -104,7 +112,7 @@ def _list(ledger: Ledger, words: _Words) -> int:
         for item in page:
             found += 1
             line = f"{item.id}  {item.kind:<9}  {item.state.value}  {words.about(item)}"
-            print(line + _why(item))
+            print(line + _why(item, words))
         after = page[-1].id
     if not found:
         print("nothing waits")
@@ -130,9 +138,10 @@ def _show(ledger: Ledger, words: _Words, name: str) -> int:
         if item.sha256:
             lines.append(("SHA-256", item.sha256))
         if item.trouble:
-            lines.append(("last trouble", printable(item.trouble)))
-        if item.due > time.monotonic():
-            lines.append(("tried again", f"in {item.due - time.monotonic():.0f} s"))
+            lines.append(("last trouble", words.trouble(item)))
+        wait = item.due - time.monotonic()
+        if item.state in SENDABLE and wait > 0 and not ledger.new_boot:
+            lines.append(("tried again", f"in {wait:.0f} s"))
         for label, text in lines:
             print(f"  {label:<13} {text}" if label else text)
     return EXIT_DONE
@@ -143,9 +152,14 @@ def _retry(ledger: Ledger, directory: Path, name: str | None) -> int:
         count = ledger.deliveries.retry(None)
     else:
         found = _find(ledger, name)
-        waiting = [item for item in found if item.state not in {State.DELIVERED, State.KEPT}]
+        waiting = [item for item in found if item.state in SENDABLE]
+        # A recording that waits for its record goes when that one went.
+        waiting = waiting or [item for item in found if item.state is State.WAITING_FOR_RECORD]
         if not waiting:
-            print(f"there is no waiting item {printable(name)}", file=sys.stderr)
+            for item in found:
+                print(f"{item.kind} {item.id}: {item.state.value}", file=sys.stderr)
+            what = "nothing of it waits for its time" if found else "there is no such item"
+            print(f"{printable(name)}: {what}", file=sys.stderr)
             return EXIT_NOT_FOUND
         count = sum(ledger.deliveries.retry(item.id) for item in waiting)
     told = _tell_daemon(directory)
@@ -166,15 +180,20 @@ def _tell_daemon(directory: Path) -> bool:
 
 
 def _find(ledger: Ledger, name: str) -> list[QueueItem]:
-    by_number = ledger.queue.find(int(name)) if name.isdigit() and len(name) < 19 else []
+    by_number = ledger.queue.find(int(name)) if _is_number(name) else []
     return by_number or ledger.queue.find_callid(name)
 
 
-def _why(item: QueueItem) -> str:
+def _is_number(name: str) -> bool:
+    # A longer one is a callid, and is none of ours: SQLite's integers end here.
+    return name.isascii() and name.isdigit() and len(name) < 19
+
+
+def _why(item: QueueItem, words: _Words) -> str:
     if not item.trouble:
         return ""
     refused = f" ({item.refusals} refusals)" if item.refusals else ""
-    return f"  {printable(item.trouble)}{refused}"
+    return f"  {words.trouble(item)}{refused}"
 
 
 def _moment(moment: float) -> str:

@@ -69,23 +69,28 @@ class Gate:
         self._reason = ""
         self._failures = 0
         self._probe_at = 0.0
-        self._probing = False
+        self._prober: int | None = None
         self._last_good: float | None = None
+        self._answers = 0
+
+    @property
+    def answers(self) -> int:
+        """How many answers were good so far, whatever they answered."""
+        return self._answers
 
     def admit(self) -> float:
-        """Ask to send: 0 lets the caller send one request, and he must say what became of it.
-
-        Otherwise the seconds after which to ask again.
+        """Ask to send: 0 lets the calling thread send one request, and it must say what became
+        of it. Otherwise the seconds after which to ask again.
         """
         with self._lock:
             if self._shut is None:
                 return 0.0
             wait = self._probe_at - self._clock.monotonic()
-            if self._probing:
+            if self._prober is not None:
                 return max(wait, self._retry.first)
             if wait > 0:
                 return wait
-            self._probing = True
+            self._prober = threading.get_ident()
             return 0.0
 
     def allows_report(self) -> bool:
@@ -99,23 +104,24 @@ class Gate:
         """The platform answered as the protocol promises, if only to refuse an item."""
         with self._lock:
             self._last_good = self._clock.wall()
+            self._answers += 1
             opened = self._shut is not None
-            self._shut, self._failures, self._probing = None, 0, False
+            self._shut, self._failures, self._prober = None, 0, None
             self._since, self._reason = 0.0, ""
         if opened:
             self._on_change()
 
-    def failed(
-        self, shut: Shut, reason: str, retry_after: float | None, *, admitted: bool = True
-    ) -> None:
+    def failed(self, shut: Shut, reason: str, retry_after: float | None) -> None:
         """The platform could not be reached, or refused the configuration.
 
-        `admitted`: the request was one that `admit` let through. The others (reports in an
-        outage) leave the time of the next probe alone, or they would put it off for ever.
+        While the gate is shut only its probe moves the time of the next one. Reports would put it
+        off for ever; and uploads that were under way together when an outage began are one
+        failure, not many in a row.
         """
         with self._lock:
             changed = self._shut is not shut
-            if not changed and not admitted:
+            probed = self._end_probe()
+            if not changed and not probed:
                 self._reason = reason
                 return
             self._failures = 1 if changed else self._failures + 1
@@ -127,14 +133,14 @@ class Gate:
             self._probe_at = now + max(wait, retry_after or 0.0)
             if self._shut is None:
                 self._since = self._clock.wall()
-            self._shut, self._reason, self._probing = shut, reason, False
+            self._shut, self._reason = shut, reason
         if changed:
             self._on_change()
 
     def gave_up(self) -> None:
         """A request was abandoned by us: it says nothing of the platform."""
         with self._lock:
-            self._probing = False
+            self._end_probe()
 
     def probe_now(self) -> None:
         """Let the next one who asks try at once: something was changed by hand."""
@@ -146,3 +152,10 @@ class Gate:
         """What the status file says of the platform."""
         with self._lock:
             return GateView(self._shut, self._since, self._reason, self._last_good)
+
+    def _end_probe(self) -> bool:
+        """Let another one probe; False: the calling thread is not the one that does."""
+        if self._prober != threading.get_ident():
+            return False
+        self._prober = None
+        return True

@@ -46,7 +46,17 @@ class Suspicion:
     """Different items that failed one after another, where the platform itself may be ill."""
 
     items: set[int] = field(default_factory=set)
-    """At most `OUTAGE_AFTER` numbers."""
+    """Emptied by each good answer, to whatever question; the gate shuts at `OUTAGE_AFTER`."""
+    answers: int = 0
+    """Good answers before the first of them failed."""
+
+    def fall_on(self, number: int, answers: int) -> bool:
+        """Add an item that failed; tell whether that is an outage."""
+        if answers != self.answers:
+            self.items.clear()
+            self.answers = answers
+        self.items.add(number)
+        return len(self.items) >= OUTAGE_AFTER
 
 
 @dataclass(frozen=True)
@@ -109,7 +119,12 @@ class Lane(ABC, Generic[ItemType]):
         """Be one worker until told to stop."""
         while not stop.is_set():
             heard = self.around.bell.rings
-            wait = self.step(client, stop, alive)
+            try:
+                wait = self.step(client, stop, alive)
+            except LedgerError as error:
+                log.error("nothing is sent, for the ledger can't be used just now: %s", error)
+                stop.wait(WRITE_AGAIN_AFTER)
+                continue
             if wait > 0:
                 alive(wait + LONGEST_SLEEP)
                 self.around.bell.wait(heard, wait)
@@ -163,7 +178,6 @@ class Lane(ABC, Generic[ItemType]):
         self.around.bell.ring()
 
     def _accepted(self, write: Callable[[], None]) -> Callable[[], None]:
-        self.around.suspicion.items.clear()
         self.around.gate.answered()
         return write
 
@@ -186,8 +200,10 @@ class Lane(ABC, Generic[ItemType]):
             due = self.around.clock.monotonic() + max(wait, failure.retry_after or 0.0)
             if blamed:
                 self.around.ledger.deliveries.refused(number, words, due)
-            elif failure.http_status is not None and found.blame is not Blame.CONFIGURATION:
-                # A server answers, so it may be this item after all: the next probe takes another.
+            elif found.blame is Blame.EITHER or (
+                found.blame is Blame.PLATFORM and failure.http_status is not None
+            ):
+                # It may be this item after all: the next probe takes another.
                 self.around.ledger.deliveries.postponed(number, words, due)
 
         return write
@@ -196,11 +212,10 @@ class Lane(ABC, Generic[ItemType]):
         self, number: int, found: Meaning, words: str, retry_after: float | None
     ) -> bool:
         """Tell the gate what became of a request; return whether the item itself is to blame."""
-        gate, suspicion = self.around.gate, self.around.suspicion
+        gate = self.around.gate
         if found.blame in {Blame.NOBODY, Blame.FILE}:
             gate.gave_up()
         elif found.blame is Blame.ITEM:
-            suspicion.items.clear()
             gate.answered()
         elif found.blame is Blame.CONFIGURATION:
             gate.failed(Shut.CONFIGURATION, words, retry_after)
@@ -208,9 +223,7 @@ class Lane(ABC, Generic[ItemType]):
             gate.failed(Shut.OUTAGE, words, retry_after)
         else:
             shut = gate.view().shut is not None
-            if not shut:
-                suspicion.items.add(number)
-            if shut or len(suspicion.items) >= OUTAGE_AFTER:
+            if shut or self.around.suspicion.fall_on(number, gate.answers):
                 gate.failed(Shut.OUTAGE, words, retry_after)
             return not shut
         return found.blame in {Blame.ITEM, Blame.FILE}

@@ -105,15 +105,15 @@ def meaning(failure: PlatformFailure) -> Meaning:
 def learn_from(failure: PlatformFailure, gate: Gate, *, admitted: bool) -> str:
     """Tell the gate what a failed report or poll says of the platform; return it in words.
 
-    `admitted`: the gate let the request through as its probe.
+    `admitted`: the gate let the request through as its probe, and waits to hear of it.
     """
     found = meaning(failure)
     words = f"{found.words}: {failure.message}"
     shut = gate.view().shut is not None
     if found.blame is Blame.CONFIGURATION:
-        gate.failed(Shut.CONFIGURATION, words, failure.retry_after, admitted=admitted)
+        gate.failed(Shut.CONFIGURATION, words, failure.retry_after)
     elif found.blame is Blame.PLATFORM or (found.blame is Blame.EITHER and shut):
-        gate.failed(Shut.OUTAGE, words, failure.retry_after, admitted=admitted)
+        gate.failed(Shut.OUTAGE, words, failure.retry_after)
     elif found.blame is Blame.ITEM:
         gate.answered()
     elif admitted:

@@ -67,7 +67,11 @@ class RecordingLane(Lane[RecordingToSend]):
 
     def choose(self, busy: set[int]) -> RecordingToSend | None:
         """The recording that has waited longest of those due."""
-        return self.around.ledger.deliveries.next_recording(busy)
+        deliveries = self.around.ledger.deliveries
+        while (item := deliveries.next_recording(busy)) is not None and not item.callid:
+            # A duplicate's answer named none; booking it anew may bring one.
+            self._book_anew(item, "its record has no callid")
+        return item
 
     def number(self, item: RecordingToSend) -> int:
         """The recording's number in the ledger."""
@@ -81,9 +85,6 @@ class RecordingLane(Lane[RecordingToSend]):
         self, item: RecordingToSend, client: PlatformClient, alive: Alive
     ) -> Callable[[], None]:
         """Send the file under its record's callid."""
-        if not item.callid:
-            # A duplicate's answer named none; booking it anew may bring one.
-            raise PlatformFailure(FailureKind.REFUSED, "its record has no callid", status=3003)
         with self._open(item) as file:
             _, sha256 = client.recording(
                 item.callid,
@@ -97,23 +98,24 @@ class RecordingLane(Lane[RecordingToSend]):
         name = self.name(item)
 
         def write() -> None:
-            self.around.ledger.deliveries.delivered(item, sha256)
-            log.info("%s is delivered, %d bytes", name, item.size)
-            self._after(item)
+            if self.around.ledger.deliveries.delivered(item, sha256):
+                log.info("%s is delivered, %d bytes", name, item.size)
+                self._after(item)
+            else:
+                log.warning("%s changed as it was sent, and goes again as it is now", name)
 
         return write
 
     def accept_duplicate(self, item: RecordingToSend, callid: str | None) -> None:
-        """The platform had the file before."""
-        self.around.ledger.deliveries.delivered(item, "")
+        """The platform had the file before; it is the same one, as the ledger knows it."""
+        if self.around.ledger.deliveries.delivered(item, ""):
+            self._after(item)
 
     def remedy(self, item: RecordingToSend, failure: PlatformFailure, found: Meaning) -> bool:
         """Book its record anew, look at its file again, or read the identity anew."""
         deliveries = self.around.ledger.deliveries
         if found.remedy is Remedy.BOOK_ANEW:
-            wait = full_jitter(self.around.retry, item.refusals + 1, self.around.draw)
-            due = self.around.clock.monotonic() + wait
-            deliveries.book_anew(item.id, item.call_id, failure.message or found.words, due)
+            self._book_anew(item, failure.message or found.words)
             return True
         if found.remedy is Remedy.LOOK_AGAIN:
             if failure.kind is FailureKind.FILE_CHANGED:
@@ -127,6 +129,11 @@ class RecordingLane(Lane[RecordingToSend]):
         if found.remedy is Remedy.READ_IDENTITY:
             self.around.read_identity()
         return False
+
+    def _book_anew(self, item: RecordingToSend, trouble: str) -> None:
+        wait = full_jitter(self.around.retry, item.refusals + 1, self.around.draw)
+        due = self.around.clock.monotonic() + wait
+        self.around.ledger.deliveries.book_anew(item.id, item.call_id, trouble, due)
 
     def _open(self, item: RecordingToSend) -> BinaryIO:
         try:

@@ -134,21 +134,23 @@ class RecordLane(Lane[RecordToSend]):
 def record_fields(number: int, call: Call, satellite: str, *, recorded: bool) -> RecordFields:
     """Say a finished call in whole seconds, rounded down (SERIAL.md 1, PROTOCOL.md 2.2).
 
-    Rounded so, the hang-up less the duration is never before the start. Where the wall clock
-    jumped during the call, its later reading counts: clocks are set right more often than wrong.
+    The hang-up less the duration is never before the start. Where the wall clock jumped during the
+    call, its later reading counts: clocks are set right more often than wrong.
     """
     ended = call.ended or call.last_heard
-    started = ended.wall - (ended.monotonic - call.started.monotonic)
+    started = ended.wall - call.elapsed
     if abs(started - call.started.wall) <= CLOCK_TOLERANCE:
         started = call.started.wall
+    start, duration = math.floor(started), math.floor(call.duration)
     return RecordFields(
         satellite=satellite,
         channel=call.channel,
-        start=math.floor(started),
-        hang_up=math.floor(ended.wall),
+        start=start,
+        # A clock that was drawn back a little must not make the call shorter than it was.
+        hang_up=max(math.floor(ended.wall), start + duration),
         direction=call.direction.value,
         phone=call.phone,
-        duration=math.floor(call.duration),
+        duration=duration,
         record_id=number,
         recorded=recorded,
     )

@@ -61,18 +61,16 @@ class UploadWindow:
     def opens_in(self) -> float:
         """Seconds until recordings may be sent; 0: they may now.
 
-        Walks the borders of the hours, of which a day has four at the most, so that a summer time
-        change in between is met by asking again at the border.
+        Where summer time begins or ends in between, asking again then puts it right.
         """
         now = self._local_time()
         minute = _minute(now)
         if self._open(minute):
             return 0.0
-        borders = [hours.begin for hours in self._hours()]
-        waits = sorted((border - minute) % DAY for border in borders)
-        for wait in waits:
-            if self._open((minute + wait) % DAY):
-                return timedelta(minutes=wait).total_seconds()
+        opening = [hours.begin for hours in self._hours() if self._open(hours.begin)]
+        if opening:
+            wait = min((border - minute) % DAY for border in opening)
+            return timedelta(minutes=wait).total_seconds()
         # The two have no hour in common; a new answer may change that, so look in now and then.
         return 3600.0
 

@@ -34,14 +34,15 @@ class CallBook:
             )
             return number
 
-    def change(self, number: int, call: Call) -> None:
-        """Write down what became known of a call that goes on."""
-        self._store.write(
+    def change(self, number: int, call: Call) -> bool:
+        """Write down what became known of a call that goes on; False: it does not."""
+        changed = self._store.write(
             "UPDATE calls SET direction = ?, phone = ?, started = ?, started_monotonic = ?,"
             " answered = ?, answered_monotonic = ?, ended = ?, ended_monotonic = ?, heard = ?,"
             " heard_monotonic = ?, boot = ? WHERE id = ? AND ended IS NULL",
             (*_changeable(call), self._clock.boot, number),
         )
+        return bool(changed)
 
     def end(
         self,
@@ -52,13 +53,14 @@ class CallBook:
         wait_for_recording: float,
         uncertain: bool = False,
     ) -> None:
-        """Write a call's end down, and that its record is to be sent.
+        """Write a call's end down, and that its record is to be sent; once, and no other end.
 
         `wait_for_recording`: seconds that the record may wait for a recording not yet here.
         `uncertain`: it ended while the agent was down.
         """
         with self._store.transaction():
-            self.change(number, call)
+            if not self.change(number, call):
+                return
             self._store.write(
                 "UPDATE calls SET clock_trusted = ?, end_uncertain = ? WHERE id = ?",
                 (int(clock_trusted), int(uncertain), number),
@@ -82,16 +84,15 @@ class CallBook:
         """
         overlap = "(ended IS NULL OR ended >= ?) AND started <= ?"
         newest = f" ORDER BY ended IS NOT NULL, ended DESC LIMIT {MOST_CANDIDATES}"
+        # Calls are corrected after their end.
         corrected = (
-            "clock_offset != 0 AND (ended IS NULL OR ended - clock_offset >= ?)"
-            " AND started - clock_offset <= ?"
+            "clock_offset != 0 AND ended - clock_offset >= ? AND started - clock_offset <= ?"
+            f" ORDER BY ended - clock_offset DESC LIMIT {MOST_CANDIDATES}"
         )
         found = self._select(overlap + newest, start, end)
         known = {stored.id for stored in found}
         return found + [
-            stored
-            for stored in self._select(corrected + newest, start, end)
-            if stored.id not in known
+            stored for stored in self._select(corrected, start, end) if stored.id not in known
         ]
 
     def correct(self, number: int, offset: float) -> None:

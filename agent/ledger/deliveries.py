@@ -11,19 +11,19 @@ from agent.clock import Clock
 from agent.ledger.rows import (
     CALL_COLUMNS,
     PLATFORM,
+    SENDABLE,
     RecordingToSend,
     RecordToSend,
     State,
     call_columns,
+    file_time,
     stored_call,
+    stored_time,
 )
 from agent.ledger.store import Store
 
 RECORD = "record"
 RECORDING = "recording"
-
-_SENDABLE = frozenset({State.WAITING_FOR_RECORDING, State.RECORD_TO_SEND, State.RECORDING_TO_SEND})
-_DONE = frozenset({State.RECORD_SENT, State.DELIVERED})
 
 
 class DeliveryBook:
@@ -112,7 +112,7 @@ class DeliveryBook:
             id=number,
             relative=path.decode("utf-8", "surrogateescape"),
             size=size,
-            modified_ns=modified_ns,
+            modified_ns=file_time(modified_ns),
             container=container or "wav",
             call_id=call_id,
             callid=callid or "",
@@ -130,10 +130,14 @@ class DeliveryBook:
         return None if row is None else float(row[0])
 
     def freeze(self, call_id: int, body: bytes) -> None:
-        """Fix the bytes of a record before they are first sent; every retry sends the same."""
+        """Fix the bytes of a record before they are first sent; every retry sends the same.
+
+        From now on it waits for no recording: what it says of them is fixed too.
+        """
         self._store.write(
-            "UPDATE deliveries SET body = ? WHERE item_id = ? AND target = ?",
-            (body, call_id, self._target),
+            "UPDATE deliveries SET body = ?, state = CASE state WHEN ? THEN ? ELSE state END"
+            " WHERE item_id = ? AND target = ?",
+            (body, State.WAITING_FOR_RECORDING, State.RECORD_TO_SEND, call_id, self._target),
         )
 
     def booked(self, call_id: int, callid: str | None) -> None:
@@ -154,19 +158,22 @@ class DeliveryBook:
                 (State.RECORDING_TO_SEND, self._target, State.WAITING_FOR_RECORD, call_id),
             )
 
-    def delivered(self, sent: RecordingToSend, sha256: str) -> None:
-        """The platform took a recording as it was sent.
+    def delivered(self, sent: RecordingToSend, sha256: str) -> bool:
+        """The platform took a recording as it was sent; tell whether that is its delivery.
 
-        One that changed meanwhile is not what the platform has, and waits on.
+        One that changed meanwhile is not what the platform has, and waits on; and a delivery
+        counts once.
         """
         with self._store.transaction():
             same = self._store.write(
                 "UPDATE recordings SET sha256 = ? WHERE id = ? AND size = ? AND modified_ns = ?",
-                (sha256, sent.id, sent.size, sent.modified_ns),
+                (sha256, sent.id, sent.size, stored_time(sent.modified_ns)),
             )
-            if same and self._finish(sent.id, State.DELIVERED):
+            counts = bool(same) and self._finish(sent.id, State.DELIVERED)
+            if counts:
                 self._store.count("delivered")
                 self._store.count("delivered_bytes", sent.size)
+        return counts
 
     def refused(self, item_id: int, trouble: str, due: float) -> None:
         """The platform refused an item; it is tried again at `due`."""
@@ -184,10 +191,12 @@ class DeliveryBook:
         )
 
     def book_anew(self, recording_id: int, call_id: int, trouble: str, due: float) -> None:
-        """The platform knows a recording's record no longer: the record goes first once more."""
+        """The platform knows a recording's record no longer: the record goes first once more.
+
+        `due`: when, in monotonic seconds.
+        """
         with self._store.transaction():
             self.refused(recording_id, trouble, 0.0)
-            self._move(recording_id, State.WAITING_FOR_RECORD)
             record = self._store.row(
                 "SELECT state FROM deliveries WHERE item_id = ? AND target = ?",
                 (call_id, self._target),
@@ -195,7 +204,7 @@ class DeliveryBook:
             if record is not None and record[0] == State.RECORD_SENT:
                 self._move(call_id, State.RECORD_TO_SEND)
                 self.postponed(call_id, trouble, due)
-            # Recordings of the same call that have not gone yet would go under a dead callid.
+            # Other recordings of the call that have not gone yet would go under a dead callid too.
             self._store.write(
                 "UPDATE deliveries SET state = ?, sendable = 0 WHERE target = ? AND state = ?"
                 " AND item_id IN (SELECT id FROM recordings WHERE call_id = ?)",
@@ -207,22 +216,26 @@ class DeliveryBook:
         with self._store.transaction():
             if call_id is not None:
                 self.attached(recording_id, call_id)
-                return
-            self._move(recording_id, State.WAITING_FOR_CALL)
-            self.postponed(recording_id, "", call_due)
+            else:
+                self._move(recording_id, State.WAITING_FOR_CALL)
+            self.postponed(recording_id, "", 0.0 if call_id is not None else call_due)
 
     def missing(self, recording_id: int, trouble: str) -> None:
         """A recording's file is gone before its delivery; it waits for it to come back."""
         with self._store.transaction():
-            self._move(recording_id, State.MISSING)
-            self.postponed(recording_id, trouble, 0.0)
+            if self._move(recording_id, State.MISSING):
+                self.postponed(recording_id, trouble, 0.0)
 
     def retry(self, item_id: int | None) -> int:
-        """Make one item, or all, due at once; return how many were waiting for their time."""
-        condition, parameters = ("item_id = ?", (item_id,)) if item_id is not None else ("1", ())
+        """Make one item, or all, due at once; return how many were waiting for their time.
+
+        Of a recording that waits for its record, the record.
+        """
+        one = ("item_id IN (?1, (SELECT call_id FROM recordings WHERE id = ?1))", (item_id,))
+        condition, parameters = one if item_id is not None else ("1", ())
         return self._store.write(
-            f"UPDATE deliveries SET due = 0 WHERE sendable = 1 AND target = ? AND {condition}",
-            (self._target, *parameters),
+            f"UPDATE deliveries SET due = 0 WHERE {condition} AND sendable = 1 AND target = ?",
+            (*parameters, self._target),
         )
 
     def begin_waiting(self, wait_for_recording: float, *, new_boot: bool) -> None:
@@ -263,15 +276,18 @@ class DeliveryBook:
             "INSERT INTO deliveries"
             " (item_id, target, kind, state, waiting, sendable, due, bytes, trouble, since)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (item_id, self._target, kind, state, state != State.KEPT, state in _SENDABLE)
+            (item_id, self._target, kind, state, state != State.KEPT, state in SENDABLE)
             + (due, size, trouble, self._clock.wall()),
         )
 
-    def _move(self, item_id: int, state: State) -> None:
-        self._store.write(
-            "UPDATE deliveries SET state = ?, waiting = ?, sendable = ?, due = 0, done = NULL"
-            " WHERE item_id = ? AND target = ?",
-            (state, state not in _DONE | {State.KEPT}, state in _SENDABLE, item_id, self._target),
+    def _move(self, item_id: int, state: State) -> bool:
+        """Let an item wait in another state; False: it is kept, which only its file can change."""
+        return bool(
+            self._store.write(
+                "UPDATE deliveries SET state = ?, waiting = 1, sendable = ?, due = 0, done = NULL"
+                " WHERE item_id = ? AND target = ? AND state != ?",
+                (state, state in SENDABLE, item_id, self._target, State.KEPT),
+            )
         )
 
     def _finish(self, item_id: int, state: State) -> bool:

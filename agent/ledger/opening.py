@@ -22,8 +22,8 @@ IDS_PER_SECOND = 1_000_000
 """Room for ids in a second of the clock that a new ledger starts from: no ledger can be written
 faster, so whatever begins later begins higher; and ids stay below 2**53.
 """
-UNSET_SPREAD = 365 * 86_400
-"""Seconds' worth of ids from which a ledger under an unset clock draws its first one."""
+SPREAD = 365 * 86_400
+"""Seconds' worth of ids from which a ledger under a clock that is behind draws its first one."""
 LATEST_TRUE_TIME = 4_102_444_800.0
 """The year 2100: a file that claims to be younger says nothing of the time."""
 
@@ -177,15 +177,15 @@ def _statements(script: str) -> Iterator[str]:
 def _first_id(path: Path, clock: Clock) -> int:
     """Return a number above all that a lost ledger may have given out.
 
-    It counts from the latest moment known: the clock, or where the clock went back, the newest
-    file beside the ledger. Under a clock that was never set every boot looks like the last one,
-    so there chance keeps two ledgers apart.
+    It counts from the latest moment known: the clock, or where that is behind, the newest file
+    beside the ledger. Under a clock that is behind one moment looks like another, so there chance
+    keeps two ledgers apart.
     """
     wall = clock.wall()
     latest = max([wall, EARLIEST_TRUE_TIME, *_moments_beside(path)])
     number = int(latest * IDS_PER_SECOND)
-    if wall < EARLIEST_TRUE_TIME:
-        number += random.randrange(UNSET_SPREAD * IDS_PER_SECOND)
+    if latest > wall:
+        number += random.randrange(SPREAD * IDS_PER_SECOND)
     return number
 
 
@@ -221,7 +221,7 @@ def _set_aside(path: Path, clock: Clock) -> Path:
 
 def _number_aside(path: Path) -> int:
     """Read the number in the name of a ledger set aside; -1: the name is another one."""
-    found = re.fullmatch(r"ledger-damaged-(\d{1,12})\.sqlite", path.name, re.ASCII)
+    found = re.fullmatch(r"ledger-damaged-(\d+)\.sqlite", path.name, re.ASCII)
     return int(found[1]) if found else -1
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from agent.clock import Clock
 from agent.ledger.deliveries import DeliveryBook
-from agent.ledger.rows import DeliveredRecording, KnownFile, State
+from agent.ledger.rows import DeliveredRecording, KnownFile, State, file_time, stored_time
 from agent.ledger.store import Store
 
 FileKey = tuple[str, int, int]
@@ -69,7 +69,7 @@ class RecordingBook:
             self._store.write(
                 "INSERT INTO recordings (id, path, size, modified_ns, verdict, reason, container,"
                 " duration, call_id, found) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (number, _path(new.relative), new.size, new.modified_ns, *_judgement(new))
+                (number, *_stored_key((new.relative, new.size, new.modified_ns)), *_judgement(new))
                 + (call_id, self._clock.wall()),
             )
             self._deliveries.add_recording(
@@ -85,7 +85,7 @@ class RecordingBook:
             self._store.write(
                 "UPDATE recordings SET size = ?, modified_ns = ?, verdict = ?, reason = ?,"
                 " container = ?, duration = ? WHERE id = ?",
-                (new.size, new.modified_ns, *_judgement(new), number),
+                (new.size, stored_time(new.modified_ns), *_judgement(new), number),
             )
             self._store.write("DELETE FROM deliveries WHERE item_id = ?", (number,))
             self._deliveries.add_recording(
@@ -95,7 +95,8 @@ class RecordingBook:
     def touch(self, number: int, modified_ns: int) -> None:
         """A delivered file has a new modification time and the same content: it is the same."""
         self._store.write(
-            "UPDATE recordings SET modified_ns = ? WHERE id = ?", (modified_ns, number)
+            "UPDATE recordings SET modified_ns = ? WHERE id = ?",
+            (stored_time(modified_ns), number),
         )
 
     def attach(self, number: int, call_id: int) -> None:
@@ -123,7 +124,7 @@ class RecordingBook:
             " WHERE call_id = ? AND duration > 0 LIMIT 100",
             (call_id,),
         )
-        ends = [(modified_ns / 1e9, duration) for modified_ns, duration in rows]
+        ends = [(file_time(modified_ns) / 1e9, duration) for modified_ns, duration in rows]
         return [(end - duration, end) for end, duration in ends]
 
     def delivered(
@@ -141,7 +142,7 @@ class RecordingBook:
             (State.DELIVERED, *after, limit),
         )
         return [
-            DeliveredRecording(number, _relative(path), size, modified_ns, done)
+            DeliveredRecording(number, _relative(path), size, file_time(modified_ns), done)
             for number, path, size, modified_ns, done in rows
         ]
 
@@ -183,7 +184,7 @@ def _known(row: tuple[object, ...]) -> KnownFile:
         id=int(str(number)),
         relative=_relative(path if isinstance(path, bytes) else b""),
         size=int(str(size)),
-        modified_ns=int(str(modified_ns)),
+        modified_ns=file_time(int(str(modified_ns))),
         call_id=None if call_id is None else int(str(call_id)),
         state=State(str(state)),
         sha256=None if sha256 is None else str(sha256),
@@ -195,7 +196,7 @@ def _judgement(new: NewRecording) -> tuple[object, ...]:
 
 
 def _stored_key(key: FileKey) -> tuple[bytes, int, int]:
-    return (_path(key[0]), key[1], key[2])
+    return (_path(key[0]), key[1], stored_time(key[2]))
 
 
 def _path(relative: str) -> bytes:

@@ -221,5 +221,20 @@ def stored_call(row: tuple[Any, ...]) -> StoredCall:
     )
 
 
+_ROUND = 2**64
+_EARLIEST_FILE_TIME = -(2**61)
+"""Nanoseconds, in 1896: no file system can say less."""
+
+
+def stored_time(modified_ns: int) -> int:
+    """A file's time as SQLite's 64 bits hold it; some file systems count beyond, to 2446."""
+    return (modified_ns + _ROUND // 2) % _ROUND - _ROUND // 2
+
+
+def file_time(stored: int) -> int:
+    """The reverse of `stored_time`."""
+    return stored if stored >= _EARLIEST_FILE_TIME else stored + _ROUND
+
+
 def _stamp(row: tuple[Any, ...], index: int) -> Stamp | None:
     return None if row[index] is None else Stamp(row[index], row[index + 1])

@@ -26,9 +26,13 @@ from agent.clock import Clock
 EARLY_ANSWER = 1.0
 """Seconds to look for the answer of a platform that took no more: it is there already or never."""
 
+SEND_BUFFER = 256 * 1024
+"""Bytes that the system may hold unsent, which it doubles. By itself it takes megabytes, and on a
+slow uplink the time for the answer would be over before it had sent them."""
 SOCKET_OPTIONS = [
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER),
 ]
 _CUT_WHILE_SENDING = (ConnectionError, TimeoutError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 

@@ -32,6 +32,8 @@ MOST_JUNK_BYTES = 65_536
 """Bytes between frames that are passed over in one file, searching for the next frame."""
 INDEX_TOLERANCE = 0.02
 """Part of the bytes an index counts that may be missing: encoders disagree on what counts."""
+SINGLE_FRAME = 0.2
+"""Seconds, longer than any one frame: an index that counts no more has counted only itself."""
 
 _BIT_RATES = (
     (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
@@ -86,8 +88,7 @@ def inspect_mp3(file: BinaryIO, size: int) -> Audio:
 
 
 def _judge(file: BinaryIO, size: int, start: int, first: Frame, content: bytes) -> Audio:
-    index_at = _index_at(first, content)
-    if index_at is None:
+    if not _has_index(first, content):
         return _walked(Verdict.GOOD, file, size, start, first, "")
     audio_start = start + first.size
     counted = _index(content)
@@ -155,13 +156,11 @@ def _alike(one: Frame, other: Frame) -> bool:
     return one.version == other.version and one.rate == other.rate
 
 
-def _index_at(first: Frame, content: bytes) -> int | None:
-    """Offset of an index's name in the first frame: behind the side information, or at 36."""
+def _has_index(first: Frame, content: bytes) -> bool:
+    """Tell whether the first frame is an index: its name stands behind the side information."""
     side = (17 if first.mono else 32) if first.version == 3 else (9 if first.mono else 17)
-    for name, position in ((b"Xing", 4 + side), (b"Info", 4 + side), (b"VBRI", 36)):
-        if content[position : position + 4] == name:
-            return position
-    return None
+    places = ((b"Xing", 4 + side), (b"Info", 4 + side), (b"VBRI", 36))
+    return any(content.startswith(name, position) for name, position in places)
 
 
 def _index(content: bytes) -> tuple[float, float] | None:
@@ -174,8 +173,7 @@ def _index(content: bytes) -> tuple[float, float] | None:
     except Exception:
         # Whatever the library trips over: the frames tell the duration as well.
         return None
-    single_frame = 0.2  # longer than any one frame: without an index that is all that is counted
-    if not tag.duration or not tag.bitrate or tag.duration < single_frame:
+    if not tag.duration or not tag.bitrate or tag.duration < SINGLE_FRAME:
         return None
     return tag.duration, tag.bitrate * 1000 / 8 * tag.duration
 

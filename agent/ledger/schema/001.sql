@@ -29,7 +29,7 @@ CREATE TABLE calls (
 );
 CREATE INDEX calls_open ON calls (board, channel) WHERE ended IS NULL;
 CREATE INDEX calls_by_end ON calls (ended);
-CREATE INDEX calls_corrected ON calls (id) WHERE clock_offset != 0;
+CREATE INDEX calls_corrected ON calls (ended - clock_offset) WHERE clock_offset != 0;
 
 -- A finished file, known by path, size and modification time.
 CREATE TABLE recordings (
