@@ -82,6 +82,11 @@ def add_call(
     return number
 
 
+def add_calls(ledger: Ledger, count: int) -> list[int]:
+    """Several calls, each a second later than the one before, so that none looks like another."""
+    return [add_call(ledger, a_call(start=NOON - LONG - count + n)) for n in range(count)]
+
+
 def a_recording(
     name: str = "call.wav",
     *,

@@ -1,19 +1,22 @@
-"""What the tests of the rooms share: a ledger that fails for a while, recordings, a disk."""
+"""What the tests of the rooms share: a ledger that fails, files, waits that turn a clock."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 from agent.ledger import FILE_NAME
+from agent.parts import Bell
 from agent.recordings.audio import inspect
 from agent.recordings.disk import Disk, DiskStatus
 from agent.recordings.files import open_recording
 from agent.recordings.judging import FinishedFile
 from agent.recordings.names import RecordingNames
+from tests.clocks import HandClock
 
 SOUND_DISK = Disk(20, 100 * 1024**2, 80 * 1024**2, DiskStatus.NORMAL, "")
 
@@ -55,3 +58,39 @@ def finished(directory: Path, relative: str, names: RecordingNames) -> FinishedF
         found = os.fstat(file.fileno())
         audio = inspect(file, found.st_size, relative)
     return FinishedFile(relative, found.st_size, found.st_mtime_ns, audio, names.facts(relative))
+
+
+class TurningBell(Bell):
+    """A bell whose waits turn the clock instead of passing: for so many rounds, then it is over."""
+
+    def __init__(self, clock: HandClock, stop: threading.Event, rounds: int) -> None:
+        super().__init__()
+        self.waits: list[float] = []
+        """Seconds of each wait as it was asked for."""
+        self.between: list[Callable[[], None]] = []
+        """What happens after each wait, one a wait."""
+        self._clock = clock
+        self._stop = stop
+        self._rounds = rounds
+
+    def wait(self, heard: int, seconds: float) -> None:
+        self.waits.append(seconds)
+        if self.rings == heard:
+            self._clock.turn(max(0.0, seconds))
+        if len(self.waits) <= len(self.between):
+            self.between[len(self.waits) - 1]()
+        if len(self.waits) >= self._rounds:
+            self._stop.set()
+
+
+class TurningStop(threading.Event):
+    """A stop whose waits turn the clock instead of passing."""
+
+    def __init__(self, clock: HandClock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if not self.is_set():
+            self._clock.turn(timeout or 0.0)
+        return self.is_set()

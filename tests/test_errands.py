@@ -21,8 +21,8 @@ from agent.lines import Lines
 from agent.platform.listing import MOST_ENTRIES, read_listing
 from agent.settings import Board
 from agent.switchboard import Switchboard
+from tests.clocks import HandClock
 from tests.rooms import unwritable
-from tests.turned_clock import TurnedClock
 
 CALLS, MESSAGES = "getCallList", "getMessageList"
 EXPIRE = 60.0
@@ -43,7 +43,7 @@ def message(function: str, parameters: str = "") -> dict[str, object]:
 class Office:
     """Errands on a real ledger and a real switchboard; orders to dial are collected."""
 
-    def __init__(self, directory: Path, clock: TurnedClock, boards: Mapping[int, int]) -> None:
+    def __init__(self, directory: Path, clock: HandClock, boards: Mapping[int, int]) -> None:
         self.directory = directory
         self.clock = clock
         self.boards = boards
@@ -63,7 +63,8 @@ class Office:
             15.0,
             on_change=lambda: None,
             on_calls=lambda: None,
-            on_dial_answer=lambda board, answer: self.errands.answered(board, answer),
+            # The errands may be others by then.
+            on_dial_answer=lambda board, answer: self.errands.answered(board, answer),  # noqa: PLW0108
         )
         for board, count in self.boards.items():
             made.link(board, True, self.clock.stamp())
@@ -126,12 +127,12 @@ class Office:
 
 
 @pytest.fixture
-def clock() -> TurnedClock:
-    return TurnedClock()
+def clock() -> HandClock:
+    return HandClock()
 
 
 @pytest.fixture
-def office(tmp_path: Path, clock: TurnedClock) -> Iterator[Office]:
+def office(tmp_path: Path, clock: HandClock) -> Iterator[Office]:
     made = Office(tmp_path, clock, {1: 8})
     yield made
     made.ledger.close()
@@ -264,6 +265,19 @@ def test_an_answer_that_nobody_waits_for_changes_nothing(office: Office) -> None
     assert office.only().state is ErrandState.PLACED
 
 
+def test_errands_say_when_they_want_to_be_asked_again(office: Office) -> None:
+    assert office.errands.due() is None
+    office.say(1, LineState.IN_CALL)
+    office.take(entry())
+    office.clock.turn(20)
+    assert office.errands.due() == pytest.approx(EXPIRE - 20)
+    office.say(1, LineState.ON_HOOK)
+    office.errands.pump()
+    assert office.errands.due() is None
+    office.answer(reason="the port is busy", busy=True)
+    assert office.errands.due() == pytest.approx(AFTER_BUSY)
+
+
 # The board or the agent is lost in between.
 
 
@@ -280,7 +294,7 @@ def test_an_order_under_way_when_the_board_is_lost_fails_and_is_never_repeated(
 
 
 def test_losing_one_board_leaves_the_other_ones_orders_alone(
-    tmp_path: Path, clock: TurnedClock
+    tmp_path: Path, clock: HandClock
 ) -> None:
     office = Office(tmp_path, clock, {1: 2, 2: 2})
     office.take(entry(mdcCode="1"), entry(mdcCode="2"))
@@ -310,7 +324,8 @@ def test_a_call_that_waited_when_the_agent_ended_is_still_dialled(office: Office
 def test_a_call_that_waited_when_the_power_failed_is_not_dialled_later(office: Office) -> None:
     office.say(1, LineState.IN_CALL)
     office.take(entry())
-    office.clock.start_anew(seconds_later=3600)
+    office.clock.jump(3600)
+    office.clock.start_anew()
     office.start_anew()
     office.errands.pump()
     assert office.only().state is ErrandState.EXPIRED
@@ -342,7 +357,7 @@ def test_a_board_that_refuses_the_order_itself_fails_the_call_and_no_other(
 
 
 def test_a_link_that_goes_down_between_looking_and_dialling_fails_the_call(
-    tmp_path: Path, clock: TurnedClock
+    tmp_path: Path, clock: HandClock
 ) -> None:
     ledger = open_ledger(tmp_path, clock)
     lines = Lines(
@@ -480,7 +495,7 @@ def test_a_call_that_names_no_box_is_for_the_only_one(office: Office) -> None:
 
 
 def test_a_call_that_names_no_box_where_there_are_two_fails(
-    tmp_path: Path, clock: TurnedClock
+    tmp_path: Path, clock: HandClock
 ) -> None:
     office = Office(tmp_path, clock, {1: 8, 2: 8})
     office.take({"status": 0, "mdcWan": 2, "phone": "555"}, entry(mdcCode="2"))
@@ -601,6 +616,11 @@ def test_a_message_that_the_list_goes_on_showing_runs_once(office: Office) -> No
     assert len(office.asked) == 2
 
 
+def test_a_message_twice_in_one_answer_runs_once(office: Office) -> None:
+    office.take(message("report"), message("report"), source=MESSAGES)
+    assert len(office.asked) == 1
+
+
 def test_a_function_under_way_when_the_agent_ended_is_not_repeated(office: Office) -> None:
     class PowerCut(BaseException):
         pass
@@ -639,7 +659,7 @@ STEPS = st.lists(
 def test_whatever_happens_each_errand_is_dialled_once_but_for_busy_ports(
     tmp_path_factory: pytest.TempPathFactory, steps: list[str]
 ) -> None:
-    clock = TurnedClock()
+    clock = HandClock()
     office = Office(tmp_path_factory.mktemp("state"), clock, {1: 1})
     dialled: dict[int, int] = {}
     excused: dict[int, int] = {}

@@ -303,7 +303,8 @@ def test_malformed_entries_harm_nothing(gateway: Box) -> None:
     ):
         gateway.platform.send_message(SATELLITE, entry)
     wait_until(lambda: gateway.status["errands_malformed"] >= 1, "the huge answer is counted")
-    for entry in ({"status": "0", "mdcWan": "1", "phone": "1" * 100_000}, {"status": "9"}, []):
+    gateway.platform.send_message(SATELLITE, [])
+    for entry in ({"status": "0", "mdcWan": "1", "phone": "1" * 100_000}, {"status": "9"}):
         gateway.platform.send_message(SATELLITE, entry)
     for _ in range(10_000):
         gateway.platform.send_message(SATELLITE, {"status": "0", "mdcWan": "99", "phone": "1"})

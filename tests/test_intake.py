@@ -22,8 +22,8 @@ from agent.recordings.names import RecordingNames
 from agent.recordings.watcher import GrowingFile, RecordingWatcher
 from agent.settings import Recordings
 from tests.audio_files import pcm, wav
+from tests.clocks import NOON, HandClock
 from tests.rooms import finished, unwritable
-from tests.turned_clock import NOON, TurnedClock
 
 ATTACH_WINDOW = 15.0
 PHONE = "13800138000"
@@ -38,7 +38,7 @@ def file_name(start: float, channel: int = 1, direction: str = "in", phone: str 
 class Desk:
     """An intake on a real ledger and a real directory."""
 
-    def __init__(self, folder: Path, clock: TurnedClock, **settings: object) -> None:
+    def __init__(self, folder: Path, clock: HandClock, **settings: object) -> None:
         self.clock = clock
         self.directory = folder / "recordings"
         self.directory.mkdir()
@@ -143,12 +143,12 @@ class Desk:
 
 
 @pytest.fixture
-def clock() -> TurnedClock:
-    return TurnedClock()
+def clock() -> HandClock:
+    return HandClock()
 
 
 @pytest.fixture
-def desk(tmp_path: Path, clock: TurnedClock) -> Iterator[Desk]:
+def desk(tmp_path: Path, clock: HandClock) -> Iterator[Desk]:
     made = Desk(tmp_path, clock)
     yield made
     made.ledger.close()
@@ -201,7 +201,7 @@ def test_of_two_calls_on_a_port_the_overlap_decides(desk: Desk) -> None:
 
 
 def test_two_boards_with_the_same_port_number_are_told_apart_by_the_box_in_the_name(
-    tmp_path: Path, clock: TurnedClock
+    tmp_path: Path, clock: HandClock
 ) -> None:
     desk = Desk(tmp_path, clock, pattern="{serial}/{start:%Y%m%d-%H%M%S}_{channel}")
     calls = [desk.call(NOON - 30, 28, board=board) for board in (1, 2)]
@@ -377,7 +377,7 @@ def test_an_empty_or_foreign_file_is_kept_and_shown_and_gets_no_record(
     assert (desk.directory / name).exists()
 
 
-def test_a_recording_shorter_than_configured_is_kept(tmp_path: Path, clock: TurnedClock) -> None:
+def test_a_recording_shorter_than_configured_is_kept(tmp_path: Path, clock: HandClock) -> None:
     desk = Desk(tmp_path, clock, shortest=3.0)
     call = desk.call(NOON - 30, 28)
     short, long = desk.write(file_name(NOON - 30)), desk.write("1.wav", content=pcm(3.0))
@@ -533,7 +533,7 @@ def test_files_that_the_ledger_does_not_take_are_refused_together_and_can_be_off
 
 
 def test_two_thousand_files_found_by_a_scan_cost_few_transactions(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, TurnedClock())
+    desk = Desk(tmp_path, HandClock())
     content, old = pcm(0.01), time.time() - 100
     for number in range(2000):
         desk.write(f"{number % 7}/voice-{number}.wav", content, at=old)

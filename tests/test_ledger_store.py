@@ -9,6 +9,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -219,7 +220,7 @@ def test_what_lies_beside_it_keeps_no_ledger_from_beginning(
 def test_a_new_ledger_has_the_newest_format(tmp_path: Path, clock: HandClock) -> None:
     with ledger_in(tmp_path, clock):
         pass
-    steps = sorted(Path("agent/ledger/schema").glob("*.sql"))
+    steps = [step for step in (files("agent.ledger") / "schema").iterdir() if step.is_file()]
     assert look_into(tmp_path, "PRAGMA user_version") == [(len(steps),)]
 
 

@@ -223,9 +223,10 @@ class Lane(ABC, Generic[ItemType]):
             gate.failed(Shut.OUTAGE, words, retry_after)
         else:
             shut = gate.view().shut is not None
-            if shut or self.around.suspicion.fall_on(number, gate.answers):
+            outage = shut or self.around.suspicion.fall_on(number, gate.answers)
+            if outage:
                 gate.failed(Shut.OUTAGE, words, retry_after)
-            return not shut
+            return not outage
         return found.blame in {Blame.ITEM, Blame.FILE}
 
     def _write_down(self, write: Callable[[], None], stop: threading.Event, alive: Alive) -> None:

@@ -82,9 +82,10 @@ class RecordLane(Lane[RecordToSend]):
         """Where the identity was missing, read it anew; the bytes change only if it did."""
         if found.remedy is Remedy.READ_IDENTITY:
             satellite = self.around.read_identity()
-            if satellite is not None and item.body is not None:
-                body = _with_satellite(item.body, satellite)
-                if body != item.body:
+            sent = self.around.ledger.deliveries.frozen(item.stored.id)
+            if satellite is not None and sent is not None:
+                body = _with_satellite(sent, satellite)
+                if body != sent:
                     self.around.ledger.deliveries.freeze(item.stored.id, body)
         return False
 
@@ -127,8 +128,10 @@ class RecordLane(Lane[RecordToSend]):
         if ended.wall >= EARLIEST_TRUE_TIME:
             return 0.0
         # The clock was never set in the boot that saw this call, and no reading of it can be
-        # compared any more: the call was over before this boot began, and is put there.
-        return self._time.now() - self.around.clock.monotonic() - ended.wall
+        # compared any more: its last call was over before this boot began, and is put there. The
+        # others keep their distance to it, or two of them might look like one to the platform.
+        began = self._time.now() - self.around.clock.monotonic()
+        return began - self.around.ledger.calls.last_unset_end(boot)
 
 
 def record_fields(number: int, call: Call, satellite: str, *, recorded: bool) -> RecordFields:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.calls import Call
-from agent.clock import Clock, Stamp
+from agent.clock import EARLIEST_TRUE_TIME, Clock, Stamp
 from agent.ledger.deliveries import DeliveryBook
 from agent.ledger.rows import CALL_COLUMNS, StoredCall, stored_call
 from agent.ledger.store import Store
@@ -94,6 +94,18 @@ class CallBook:
         return found + [
             stored for stored in self._select(corrected, start, end) if stored.id not in known
         ]
+
+    def last_unset_end(self, boot: str) -> float:
+        """When the last of a boot's calls ended, by the clock that was never set in that boot.
+
+        0 where there is none: the clock began there.
+        """
+        row = self._store.row(
+            "SELECT MAX(ended - clock_offset) FROM calls"
+            f" WHERE boot = ? AND ended - clock_offset < {EARLIEST_TRUE_TIME}",
+            (boot,),
+        )
+        return float(row[0]) if row is not None and row[0] is not None else 0.0
 
     def correct(self, number: int, offset: float) -> None:
         """Shift a call's wall times by `offset` seconds: its clock was wrong when it rang."""

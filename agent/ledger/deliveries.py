@@ -140,6 +140,14 @@ class DeliveryBook:
             (body, State.WAITING_FOR_RECORDING, State.RECORD_TO_SEND, call_id, self._target),
         )
 
+    def frozen(self, call_id: int) -> bytes | None:
+        """The bytes of a record that was sent before; None: it was not."""
+        row = self._store.row(
+            "SELECT body FROM deliveries WHERE item_id = ? AND target = ?",
+            (call_id, self._target),
+        )
+        return None if row is None else row[0]
+
     def booked(self, call_id: int, callid: str | None) -> None:
         """The platform took a record; its recordings may follow under `callid`.
 

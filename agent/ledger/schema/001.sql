@@ -29,6 +29,8 @@ CREATE TABLE calls (
 );
 CREATE INDEX calls_open ON calls (board, channel) WHERE ended IS NULL;
 CREATE INDEX calls_by_end ON calls (ended);
+CREATE INDEX calls_unset ON calls (boot, ended - clock_offset)
+    WHERE ended - clock_offset < 1704067200.0; -- its clock was never set (agent/clock.py)
 CREATE INDEX calls_corrected ON calls (ended - clock_offset) WHERE clock_offset != 0;
 
 -- A finished file, known by path, size and modification time.
@@ -68,8 +70,9 @@ CREATE TABLE deliveries (
     PRIMARY KEY (item_id, target)
 ) WITHOUT ROWID;
 CREATE INDEX deliveries_due ON deliveries (kind, target, due, item_id) WHERE sendable = 1;
--- Covers the status file's figures, so that a large backlog costs one walk over a narrow index.
-CREATE INDEX deliveries_waiting ON deliveries (kind, target, since, bytes) WHERE waiting = 1;
+-- Covers the status file's figures, so that a large backlog costs one walk over a narrow index
+-- (without the column `waiting` in it, SQLite would look each row up all the same).
+CREATE INDEX deliveries_waiting ON deliveries (kind, target, since, bytes, waiting) WHERE waiting = 1;
 CREATE INDEX deliveries_refused ON deliveries (target, refusals) WHERE refusals > 0 AND waiting = 1;
 CREATE INDEX deliveries_without_call ON deliveries (due) WHERE state = 'waiting for its call';
 CREATE INDEX deliveries_kept ON deliveries (target, since) WHERE state = 'kept, not sent';

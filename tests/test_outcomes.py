@@ -1,0 +1,182 @@
+"""What a failure means: the table of DESIGN.md's rule that nothing is ever given up."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent.delivery.gate import Gate, Shut
+from agent.delivery.outcomes import (
+    BY_HTTP_STATUS,
+    BY_KIND,
+    BY_STATUS,
+    Blame,
+    Remedy,
+    learn_from,
+    meaning,
+)
+from agent.platform.failures import FailureKind, PlatformFailure
+from agent.platform.judging import judge
+from agent.platform.transport import HttpAnswer
+from agent.settings import Retry
+from tests.clocks import HandClock
+
+READ, ANEW, NONE, LOOK = (
+    Remedy.READ_IDENTITY,
+    Remedy.BOOK_ANEW,
+    Remedy.NONE,
+    Remedy.LOOK_AGAIN,
+)
+
+
+def judged(http_status: int, body: bytes = b"") -> PlatformFailure:
+    with pytest.raises(PlatformFailure) as raised:
+        judge(HttpAnswer(http_status, body, None, None), 0.0)
+    return raised.value
+
+
+@pytest.mark.parametrize(
+    ("status", "blame", "remedy"),
+    [
+        (3001, Blame.ITEM, NONE),
+        (3002, Blame.ITEM, READ),
+        (3003, Blame.ITEM, ANEW),
+        (3004, Blame.ITEM, NONE),
+        (1, Blame.ITEM, NONE),
+        (-1, Blame.ITEM, NONE),
+        (-6, Blame.ITEM, NONE),
+        (-2, Blame.CONFIGURATION, NONE),
+    ],
+)
+def test_the_platforms_codes(status: int, blame: Blame, remedy: Remedy) -> None:
+    found = meaning(judged(200, b'{"status": %d}' % status))
+    assert (found.blame, found.remedy) == (blame, remedy)
+
+
+@pytest.mark.parametrize(
+    ("http_status", "blame"),
+    [
+        (301, Blame.PLATFORM),
+        (302, Blame.PLATFORM),
+        (307, Blame.PLATFORM),
+        (400, Blame.ITEM),
+        (401, Blame.CONFIGURATION),
+        (403, Blame.CONFIGURATION),
+        (404, Blame.EITHER),
+        (405, Blame.EITHER),
+        (407, Blame.CONFIGURATION),
+        (408, Blame.EITHER),
+        (413, Blame.ITEM),
+        (415, Blame.ITEM),
+        (418, Blame.EITHER),
+        (422, Blame.ITEM),
+        (429, Blame.PLATFORM),
+        (500, Blame.EITHER),
+        (502, Blame.PLATFORM),
+        (503, Blame.PLATFORM),
+        (504, Blame.PLATFORM),
+    ],
+)
+def test_http_errors(http_status: int, blame: Blame) -> None:
+    assert meaning(judged(http_status)).blame is blame
+
+
+@pytest.mark.parametrize(
+    ("body", "blame"),
+    [
+        (b"<html>Welcome to the hotel", Blame.EITHER),
+        (b"", Blame.EITHER),
+        (b"[]", Blame.EITHER),
+        (b'{"status": 5, "message": "authentication failed"}', Blame.CONFIGURATION),
+    ],
+)
+def test_answers_that_are_none(body: bytes, blame: Blame) -> None:
+    assert meaning(judged(200, body)).blame is blame
+
+
+@pytest.mark.parametrize(
+    ("kind", "blame", "remedy"),
+    [
+        (FailureKind.NO_SUCH_HOST, Blame.PLATFORM, NONE),
+        (FailureKind.CONNECTION_REFUSED, Blame.PLATFORM, NONE),
+        (FailureKind.CONNECT_TIMEOUT, Blame.PLATFORM, NONE),
+        (FailureKind.TLS, Blame.PLATFORM, NONE),
+        (FailureKind.ANSWER_TIMEOUT, Blame.EITHER, NONE),
+        (FailureKind.CONNECTION_CUT, Blame.EITHER, NONE),
+        (FailureKind.UNUSABLE, Blame.EITHER, NONE),
+        (FailureKind.IDENTITY_UNKNOWN, Blame.CONFIGURATION, READ),
+        (FailureKind.FILE_CHANGED, Blame.NOBODY, LOOK),
+        (FailureKind.FILE_UNREADABLE, Blame.FILE, LOOK),
+        (FailureKind.ABANDONED, Blame.NOBODY, NONE),
+    ],
+)
+def test_what_goes_wrong_without_an_answer(kind: FailureKind, blame: Blame, remedy: Remedy) -> None:
+    found = meaning(PlatformFailure(kind, ""))
+    assert (found.blame, found.remedy) == (blame, remedy)
+
+
+def test_every_kind_of_failure_has_its_line() -> None:
+    assert set(BY_KIND) == set(FailureKind)
+    lines = [*BY_KIND.values(), *BY_HTTP_STATUS.values(), *BY_STATUS.values()]
+    assert all(line.words for line in lines)
+
+
+def test_a_code_counts_only_in_a_proper_answer() -> None:
+    """A server's error page may quote a code; what the server says with HTTP counts."""
+    failure = PlatformFailure(FailureKind.HTTP_ERROR, "", status=3003, http_status=500)
+    assert meaning(failure) is BY_KIND[FailureKind.HTTP_ERROR]
+
+
+# What reports and polls teach the gate
+
+
+def gate() -> Gate:
+    return Gate(Retry(first=2.0), HandClock(), lambda: None, lambda: 1.0)
+
+
+@pytest.mark.parametrize(
+    ("failure", "shut"),
+    [
+        (PlatformFailure(FailureKind.CONNECTION_REFUSED, ""), Shut.OUTAGE),
+        (PlatformFailure(FailureKind.AUTHENTICATION, ""), Shut.CONFIGURATION),
+        (PlatformFailure(FailureKind.ANSWER_TIMEOUT, ""), None),
+        (PlatformFailure(FailureKind.HTTP_ERROR, "", http_status=500), None),
+        (PlatformFailure(FailureKind.REFUSED, "", status=3001), None),
+        (PlatformFailure(FailureKind.ABANDONED, ""), None),
+    ],
+)
+def test_a_failed_report_shuts_the_gate_only_where_it_is_certain(
+    failure: PlatformFailure, shut: Shut | None
+) -> None:
+    told = gate()
+    learn_from(failure, told, admitted=False)
+    assert told.view().shut is shut
+
+
+def test_a_refused_report_shows_that_the_platform_is_there() -> None:
+    told = gate()
+    told.failed(Shut.OUTAGE, "", None)
+    learn_from(PlatformFailure(FailureKind.REFUSED, "", status=3001), told, admitted=False)
+    assert told.view().shut is None
+
+
+def test_a_doubtful_report_in_an_outage_opens_nothing() -> None:
+    told = gate()
+    told.failed(Shut.OUTAGE, "", None)
+    learn_from(PlatformFailure(FailureKind.UNUSABLE, "a log-in page"), told, admitted=False)
+    assert told.view().shut is Shut.OUTAGE
+    assert "a log-in page" in told.view().reason
+
+
+def test_a_report_that_probed_and_was_stopped_leaves_the_next_one_its_turn() -> None:
+    told = gate()
+    told.failed(Shut.CONFIGURATION, "", None)
+    told.probe_now()
+    assert told.admit() == 0
+    learn_from(PlatformFailure(FailureKind.ABANDONED, ""), told, admitted=True)
+    assert told.admit() == 0
+
+
+def test_the_words_say_what_it_means_and_what_the_platform_said() -> None:
+    failure = PlatformFailure(FailureKind.REFUSED, "no such thing (status 3001)", status=3001)
+    words = learn_from(failure, gate(), admitted=False)
+    assert words == "it matches nothing that the platform holds: no such thing (status 3001)"
