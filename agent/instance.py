@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 FILE_NAME = "lock"
@@ -45,16 +46,28 @@ class InstanceLock:
         os.close(self._descriptor)
 
 
-def holder(directory: Path) -> int | None:
-    """The process that holds a state directory; None: none does, or it can't be told."""
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a state directory."""
+
+    pid: int | None
+    """None: it can't be told."""
+
+    def __str__(self) -> str:
+        return f"pid {self.pid}" if self.pid else "pid not known"
+
+
+def holder(directory: Path) -> Holder | None:
+    """Tell who holds a state directory; None: nobody does."""
     try:
         descriptor = os.open(directory / FILE_NAME, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
     try:
+        # Shared, and let go at once, so that two who look do not see each other.
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return _pid(descriptor)
+        return Holder(_pid(descriptor))
     except OSError:
         return None
     finally:

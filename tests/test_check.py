@@ -18,7 +18,8 @@ from msgspec.structs import replace
 
 from agent.clock import Stamp, SystemClock
 from agent.commands import check, check_boards
-from agent.commands.findings import Device, Finding, running_daemon
+from agent.commands.findings import Device, Finding
+from agent.instance import holder
 from agent.settings import (
     Board,
     Functions,
@@ -69,7 +70,8 @@ def changed(section: Any, **changes: Any) -> Any:
 
 
 def found(name: str, settings: Settings, clock: OffsetClock | None = None) -> list[Finding]:
-    daemon = running_daemon(Path(settings.state_directory))
+    found = holder(Path(settings.state_directory))
+    daemon = None if found is None else str(found)
     device = Device(settings, clock or OffsetClock(), daemon)
     return list(check.findings(device, {name: check.CHECKS[name]}))
 
@@ -158,19 +160,19 @@ def test_a_check_that_fails_itself_is_a_finding(settings: Settings) -> None:
 
 def test_a_running_daemon_is_named_by_its_pid(settings: Settings) -> None:
     with running(settings):
-        assert running_daemon(Path(settings.state_directory)) == "pid 812"
+        assert str(holder(Path(settings.state_directory))) == "pid 812"
         assert only("agent", settings).text == "agent: running, pid 812"
 
 
 def test_a_lock_that_nobody_holds_is_no_daemon(settings: Settings) -> None:
     with running(settings):
         pass
-    assert running_daemon(Path(settings.state_directory)) is None
+    assert holder(Path(settings.state_directory)) is None
 
 
 def test_a_lock_without_a_pid_is_still_a_daemon(settings: Settings) -> None:
     with running(settings, "\x1b[2J"):
-        assert running_daemon(Path(settings.state_directory)) == "pid not known"
+        assert str(holder(Path(settings.state_directory))) == "pid not known"
 
 
 # Boards.

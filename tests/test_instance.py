@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.instance import FILE_NAME, AnotherInstance, InstanceLock, holder
+from agent.instance import FILE_NAME, AnotherInstance, Holder, InstanceLock, holder
 
 HOLD = """
 import sys
@@ -41,7 +41,7 @@ def test_a_second_agent_is_refused_and_told_which_process_runs(tmp_path: Path) -
             InstanceLock(tmp_path)
         assert refusal.value.pid == process.pid
         assert f"process {process.pid} runs on {tmp_path} already" in str(refusal.value)
-        assert holder(tmp_path) == process.pid
+        assert holder(tmp_path) == Holder(process.pid)
         process.kill()
 
 
@@ -51,7 +51,7 @@ def test_the_lock_of_an_agent_that_was_killed_is_free(tmp_path: Path) -> None:
         process.wait()
         assert holder(tmp_path) is None
         lock = InstanceLock(tmp_path)
-        assert holder(tmp_path) == os.getpid()
+        assert holder(tmp_path) == Holder(os.getpid())
         lock.close()
 
 
@@ -66,7 +66,7 @@ def test_a_lock_that_was_let_go_can_be_taken_again(tmp_path: Path) -> None:
 def test_a_longer_number_of_an_earlier_process_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_text("99999999999999\n")
     lock = InstanceLock(tmp_path)
-    assert holder(tmp_path) == os.getpid()
+    assert holder(tmp_path) == Holder(os.getpid())
     lock.close()
 
 
@@ -75,7 +75,7 @@ def test_a_refused_agent_leaves_the_lock_as_it_was(tmp_path: Path) -> None:
     for _ in range(3):
         with pytest.raises(AnotherInstance):
             InstanceLock(tmp_path)
-    assert holder(tmp_path) == os.getpid()
+    assert holder(tmp_path) == Holder(os.getpid())
     lock.close()
 
 
@@ -85,7 +85,7 @@ def test_a_lock_that_names_no_process_is_held_all_the_same(tmp_path: Path, conte
     (tmp_path / FILE_NAME).write_bytes(content)
     with pytest.raises(AnotherInstance, match="another process runs"):
         InstanceLock(tmp_path)
-    assert holder(tmp_path) is None
+    assert holder(tmp_path) == Holder(None)
     lock.close()
 
 
@@ -101,8 +101,13 @@ def test_a_directory_that_is_not_there_is_said_as_such(tmp_path: Path) -> None:
 def test_a_program_that_the_agent_starts_does_not_inherit_its_lock(tmp_path: Path) -> None:
     lock = InstanceLock(tmp_path)
     child = subprocess.Popen(
-        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False
+        [sys.executable, "-c", "print(); input()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        close_fds=False,
     )
+    assert child.stdout is not None
+    child.stdout.readline()  # it runs, so what is closed on exec is closed
     lock.close()
     assert holder(tmp_path) is None
     child.communicate(b"\n")

@@ -11,10 +11,11 @@ from pathlib import Path
 from agent.clock import Clock, SystemClock
 from agent.commands.check_boards import check_boards
 from agent.commands.check_platform import check_platform
-from agent.commands.findings import Device, Finding, running_daemon
+from agent.commands.findings import Device, Finding
 from agent.config import ConfigError, load
 from agent.config_text import user_name
 from agent.identity import interface, lan_address, satellite
+from agent.instance import holder
 from agent.recordings import disk
 from agent.text import printable
 
@@ -45,7 +46,8 @@ def run(path: Path, environment: Mapping[str, str], clock: Clock | None = None) 
             print(f"smarttel-agent: {printable(line, 2000)}", file=sys.stderr)
         return EXIT_BAD_CONFIGURATION
     print(Finding(f"configuration: {path} is valid").line(), flush=True)
-    daemon = running_daemon(Path(settings.state_directory))
+    found = holder(Path(settings.state_directory))
+    daemon = None if found is None else str(found)
     device = Device(settings, clock or SystemClock(), daemon)
     well = True
     for finding in findings(device, CHECKS):

@@ -169,11 +169,11 @@ def _retry(ledger: Ledger, directory: Path, name: str | None) -> int:
 
 
 def _tell_daemon(directory: Path) -> bool:
-    pid = holder(directory)
-    if pid is None:
+    found = holder(directory)
+    if found is None or found.pid is None:
         return False
     try:
-        os.kill(pid, signal.SIGUSR1)
+        os.kill(found.pid, signal.SIGUSR1)
     except OSError:
         return False
     return True

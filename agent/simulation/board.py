@@ -9,6 +9,7 @@ import select
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from agent.boards.events import LineState, Peer
 from agent.clock import Clock, SystemClock
@@ -18,7 +19,14 @@ from agent.simulation.journal import Journal
 from agent.simulation.noise import Noise
 from agent.simulation.pty_link import PtyLink
 from agent.simulation.traffic import Traffic
-from agent.simulation.truth import CallBook, TrueCall, call_line, state_line
+from agent.simulation.truth import (
+    CallBook,
+    TrueCall,
+    call_line,
+    damage_line,
+    state_line,
+    sync_line,
+)
 from agent.text import masked_phone
 
 TrafficMaker = Callable[["SimulatedBoard", float], Traffic]
@@ -51,7 +59,7 @@ class SimulatedBoard:
         self._book = CallBook()
         self._make_traffic = traffic
         self._traffic: Traffic | None = None
-        self._noise = Noise(noise, seed)
+        self._noise = Noise(noise, seed, self._damaged)
         self._announce = announce
         self._condition = threading.Condition(threading.RLock())
         self._collecting: list[bytes] | None = None
@@ -220,9 +228,12 @@ class SimulatedBoard:
                 self._work()
 
     def _hear(self, data: bytes) -> None:
-        dials = len(self._model.dials)
+        dials, syncs = len(self._model.dials), self._model.syncs
         now = self._clock.monotonic()
-        self.write(self._model.feed(data, now))
+        answer = self._model.feed(data, now)
+        if self._model.syncs > syncs:
+            self._note(sync_line(self._clock.wall()))
+        self.write(answer)
         if self._make_traffic is not None and self._traffic is None and self._model.syncs:
             self._traffic = self._make_traffic(self, now)
         for dial in self._model.dials[dials:]:
@@ -246,16 +257,21 @@ class SimulatedBoard:
     def _changed(self, before: Port, after: Port) -> None:
         wall = self._clock.wall()
         call = self._book.changed(before, after, wall)
-        if self._journal is not None:
-            self._journal.write(state_line(after, wall))
+        self._note(state_line(after, wall))
         if call is not None:
             self.calls.append(call)
-            if self._journal is not None:
-                self._journal.write(call_line(call))
+            self._note(call_line(call))
             phone = masked_phone(call.phone) or "no number"
             ended = "hung up" if call.answered is not None else "unanswered"
             self._announce(f"port {call.channel}: {ended} after {call.duration:.0f} s, {phone}")
         self._condition.notify_all()
+
+    def _damaged(self, line: bytes) -> None:
+        self._note(damage_line(line, self._clock.wall()))
+
+    def _note(self, line: dict[str, Any]) -> None:
+        if self._journal is not None:
+            self._journal.write(line)
 
     def _wake(self) -> None:
         if self._thread is not None:

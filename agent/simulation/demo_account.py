@@ -93,14 +93,8 @@ def settle(
     """Compare call by call and recording by recording."""
     account = Account(len(calls), len(records), len(recordings), len(files))
     booked = _compare_calls(account, calls, records)
-    _compare_recordings(account, recordings, files, booked)
-    delivered = {held.booked.callid for held in files}
-    for record in records:
-        if record.recorded != (record.callid in delivered):
-            account.altered.append(
-                f"record {record.callid} says recorded={record.recorded}, but"
-                f" {'a' if record.callid in delivered else 'no'} file came"
-            )
+    compare_recordings(account, recordings, files, booked)
+    compare_flags(account, records, files)
     return account
 
 
@@ -133,9 +127,9 @@ def _compare_calls(
     for call in calls:
         own = [record for record in records if _same_call(call, record)]
         if not own:
-            account.lost.append(f"no record of {_named(call)}")
+            account.lost.append(f"no record of {named(call)}")
         if len(own) > 1:
-            account.doubled.append(f"{len(own)} records of {_named(call)}")
+            account.doubled.append(f"{len(own)} records of {named(call)}")
         for record in own:
             booked[record.callid] = call
             account.altered += _changes(call, record)
@@ -147,12 +141,13 @@ def _compare_calls(
     return booked
 
 
-def _compare_recordings(
+def compare_recordings(
     account: Account,
     recordings: Sequence[MadeRecording],
     files: Sequence[HeldFile],
     booked: dict[str, TrueCall],
 ) -> None:
+    """Note what differs between both ends; `booked` is the call of each record, by callid."""
     arrived = Counter(held.sha256 for held in files)
     made = {recording.sha256: recording for recording in recordings}
     for recording in recordings:
@@ -178,6 +173,19 @@ def _compare_recordings(
             account.altered.append(f"file {file.stored} changed on the platform's disk")
 
 
+def compare_flags(
+    account: Account, records: Sequence[BookedRecord], files: Sequence[HeldFile]
+) -> None:
+    """Note records whose `recorded` is not borne out by a file."""
+    delivered = {held.booked.callid for held in files}
+    for record in records:
+        if record.recorded != (record.callid in delivered):
+            account.altered.append(
+                f"record {record.callid} says recorded={record.recorded}, but"
+                f" {'a' if record.callid in delivered else 'no'} file came"
+            )
+
+
 def _short(sha256: str) -> str:
     return sha256[:16] or "gone"
 
@@ -194,14 +202,15 @@ def _overlap(call: TrueCall, recording: MadeRecording) -> bool:
 def _changes(call: TrueCall, record: BookedRecord) -> list[str]:
     changes = []
     if record.direction != call.direction:
-        changes.append(f"direction {record.direction} of {_named(call)}")
+        changes.append(f"direction {record.direction} of {named(call)}")
     if record.phone != call.phone:
-        changes.append(f"number {masked_phone(record.phone) or 'missing'} of {_named(call)}")
+        changes.append(f"number {masked_phone(record.phone) or 'missing'} of {named(call)}")
     if abs(record.duration - call.duration) > TOLERANCE:
-        changes.append(f"duration {record.duration} s, not {call.duration:.1f}, of {_named(call)}")
+        changes.append(f"duration {record.duration} s, not {call.duration:.1f}, of {named(call)}")
     return changes
 
 
-def _named(call: TrueCall) -> str:
+def named(call: TrueCall) -> str:
+    """Name a call for people, its number masked."""
     phone = masked_phone(call.phone) or "no number"
     return f"the {call.direction} call on port {call.channel} with {phone}"

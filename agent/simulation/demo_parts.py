@@ -1,4 +1,4 @@
-"""The demo's processes: started, watched, stopped, each with a log of its own."""
+"""The processes of the demo and the storm: started, watched, ended, each with a log of its own."""
 
 from __future__ import annotations
 
@@ -51,6 +51,13 @@ class Parts:
             process.kill()
             process.wait()
             return None
+
+    def kill(self, name: str) -> None:
+        """Send SIGKILL, as a power cut would; raise PartFailed where it had ended before."""
+        self.watch()
+        process = self._running.pop(name)
+        process.kill()
+        process.wait()
 
     def stop_all(self) -> None:
         """Stop what runs, the last one first."""

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 
 class Noise:
     """Damages lines with a given probability, the same ones for the same seed."""
 
-    def __init__(self, probability: float, seed: int) -> None:
+    def __init__(
+        self,
+        probability: float,
+        seed: int,
+        on_damage: Callable[[bytes], None] = lambda line: None,
+    ) -> None:
+        """`on_damage` hears of each line that is damaged, as it was."""
         self._probability = probability
+        self._on_damage = on_damage
         self._random = random.Random(seed)
 
     def over(self, data: bytes) -> bytes:
@@ -21,6 +29,7 @@ class Noise:
     def _over_line(self, line: bytes) -> bytes:
         if self._random.random() >= self._probability:
             return line
+        self._on_damage(line)
         at = self._random.randrange(len(line))
         flipped = bytes([line[at] ^ (1 << self._random.randrange(8))])
         damages = (

@@ -92,6 +92,10 @@ class Traffic:
             if pause is not None:
                 self._add(now + pause, script)
 
+    def finish(self) -> None:
+        """Begin no more calls; those that go on take their course."""
+        self._until = self._now
+
     def dialled(self, channel: int, now: float) -> None:
         """The board obeyed an order to dial: a call follows, and ends some time."""
         self._free_at[channel] = float("inf")

@@ -68,6 +68,18 @@ def state_line(after: Port, wall: float) -> dict[str, Any]:
     }
 
 
+def sync_line(wall: float) -> dict[str, Any]:
+    """Return the journal's line for the host's asking for everything; `wall` in UNIX seconds."""
+    return {"event": "sync", "at": wall}
+
+
+def damage_line(line: bytes, wall: float) -> dict[str, Any]:
+    """Return the journal's line for a line that the cable damages, with the port it speaks of."""
+    words = line.split(b",")
+    channel = int(words[2]) if words[0] == b"$CH" else None
+    return {"event": "damaged", "at": wall, "channel": channel}
+
+
 def call_line(call: TrueCall) -> dict[str, Any]:
     """Return the journal's line for a finished call."""
     return {"event": "call", **asdict(call)}
