@@ -208,10 +208,11 @@ def _boards(now: Situation) -> Iterator[Finding]:
 
 
 def _channels(now: Situation) -> Iterator[Finding]:
-    up = {link.serial for link in now.links if link.up}
+    links = {link.serial: link for link in now.links}
     for board, channels in now.channels.items():
         for view in channels:
-            if board in up and view.state is LineState.FAULT:
+            heard = board in links and links[board].hears(view.channel)
+            if heard and view.state is LineState.FAULT:
                 where = f"port {view.channel} of board {board}"
                 yield Finding("channel-fault", where, f"{where} reports a line fault")
 
@@ -223,6 +224,8 @@ def _platform(now: Situation) -> Iterator[Finding]:
         yield Finding("platform-unreachable", "", now.gate.reason)
     elif now.gate.shut is Shut.CONFIGURATION:
         yield Finding("platform-refuses", "", now.gate.reason)
+    elif now.gate.refusing:
+        yield Finding("platform-refuses", "", now.gate.refusing)
 
 
 def _queue(now: Situation) -> Iterator[Finding]:
@@ -262,18 +265,21 @@ def _state(now: Situation) -> Iterator[Finding]:
         yield Finding("state-damaged", name, f"the ledger was damaged; it lies in {name}")
     if now.state_trouble:
         yield Finding("state-unusable", "", now.state_trouble)
-    elif now.dropped:
+    if now.dropped:
         words = f"{_counted(now.dropped, 'call')} lost: the ledger could not be written"
-        yield Finding("state-unusable", "", words)
+        yield Finding("state-unusable", "lost", words)
     elif now.unwritten:
         words = f"{_counted(now.unwritten, 'step')} of calls not written down yet"
-        yield Finding("state-unusable", "", words)
+        yield Finding("state-unusable", "memory", words)
 
 
 def _parts(now: Situation) -> Iterator[Finding]:
     for part in now.parts:
         if not part.alive:
             words = f"the part {part.name} does not answer"
+            yield Finding("part-failed", part.name, words + _because(part))
+        elif part.failing:
+            words = f"the part {part.name} began anew"
             yield Finding("part-failed", part.name, words + _because(part))
 
 

@@ -44,13 +44,17 @@ class Poller:
         gate: Gate,
         clock: Clock,
         draw: Callable[[], float] = random.random,
+        *,
+        read_identity: Callable[[], object],
     ) -> None:
+        """`read_identity` is called where the platform misses the gateway's MAC address."""
         self._settings = settings
         self._message_command = message_command
         self._errands = errands
         self._gate = gate
         self._clock = clock
         self._draw = draw
+        self._read_identity = read_identity
         self.bell = Bell()
         """Rung to end a wait, when the agent stops."""
 
@@ -88,7 +92,8 @@ class Poller:
         try:
             listing = poll.ask()
         except PlatformFailure as failure:
-            log.warning("%s: %s", poll.source, learn_from(failure, self._gate, admitted=False))
+            learn_from(failure, self._gate, poll.source, self._read_identity)
+            log.warning("%s gave no list: %s", poll.source, failure.message)
             if failure.kind is FailureKind.UNUSABLE:
                 self._errands.counts.malformed += 1
             return

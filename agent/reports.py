@@ -41,7 +41,9 @@ class Reporter:
         *,
         disk: Callable[[], Disk],
         lan_address: Callable[[], str],
+        read_identity: Callable[[], object],
     ) -> None:
+        """`read_identity` is called where the platform misses the gateway's MAC address."""
         self._settings = settings
         self._switchboard = switchboard
         self._gate = gate
@@ -49,6 +51,7 @@ class Reporter:
         self._time = time
         self._disk = disk
         self._lan_address = lan_address
+        self._read_identity = read_identity
         self._number = 0
         self.bell = Bell()
         """Rung when a report is wanted at once."""
@@ -61,9 +64,8 @@ class Reporter:
             heard = self.bell.rings
             begun = self._clock.monotonic()
             alive(longest_request)
-            admitted = not self._gate.allows_report() and self._gate.admit() == 0
-            if admitted or self._gate.allows_report():
-                self.report(client, admitted=admitted)
+            if self._gate.allows_report() or self._gate.admit() == 0:
+                self.report(client)
             alive(self._settings.interval + longest_request)
             gap = SHORTEST_GAP - (self._clock.monotonic() - begun)
             if gap > 0 and stop.wait(gap):
@@ -71,18 +73,19 @@ class Reporter:
             self.bell.wait(heard, begun + self._settings.interval - self._clock.monotonic())
             stop.wait(SETTLE)
 
-    def report(self, client: PlatformClient, *, admitted: bool = False) -> bool:
-        """Send one report; tell whether the platform took it.
-
-        `admitted`: it is a probe, for which the gate waits.
-        """
+    def report(self, client: PlatformClient) -> bool:
+        """Send one report; tell whether the platform took it."""
         self._number += 1
         try:
             client.report(self._number, int(self._time.now() * 1000), self.status())
         except PlatformFailure as failure:
-            words = learn_from(failure, self._gate, admitted=admitted)
-            log.warning("report not taken: %s", words)
+            learn_from(failure, self._gate, f"report {self._number}", self._read_identity)
+            log.warning("report not taken: %s", failure.message)
             return False
+        except BaseException:
+            # It may have been the gate's probe, and nobody else would be let through.
+            self._gate.gave_up()
+            raise
         self._gate.answered()
         return True
 
@@ -108,7 +111,7 @@ class Reporter:
         )
 
     def _channel(self, board: int, view: ChannelView) -> dict[str, str]:
-        state = view.state if self._switchboard.is_up(board) else None
+        state = view.state if self._switchboard.is_up(board, view.channel) else None
         talked = 0.0
         if view.talking_since is not None:
             talked = self._clock.monotonic() - view.talking_since.monotonic

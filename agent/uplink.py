@@ -10,7 +10,7 @@ from datetime import datetime
 from agent.clock import Clock, TrustedClock
 from agent.collection import Collection
 from agent.delivery.gate import Gate
-from agent.delivery.lane import LONGEST_SLEEP, Surroundings, Suspicion
+from agent.delivery.lane import LONGEST_SLEEP, Surroundings
 from agent.delivery.rate import RateLimit
 from agent.delivery.recordings import RecordingLane
 from agent.delivery.records import RecordLane
@@ -72,6 +72,7 @@ class Uplink:
             time,
             disk=collection().disk,
             lan_address=self.identity.lan_address,
+            read_identity=self.identity.read_anew,
         )
         self.errands = Errands(
             ledger,
@@ -82,6 +83,7 @@ class Uplink:
             settings.functions.aliases,
             dial=lambda board, channel, phone: lines().dial(board, channel, phone),
             shown=phones.shown,
+            cannot_dial=lambda board: lines().cannot_dial(board),
             on_change=on_change,
         )
         self.parts = [*self._delivery_parts(ledger), *self._talking_parts()]
@@ -103,7 +105,6 @@ class Uplink:
             gate=self.gate,
             retry=settings.retry,
             bell=self.bell,
-            suspicion=Suspicion(),
             duplicate_status=frozenset(settings.platform.duplicate_status),
             read_identity=self.identity.read_anew,
             longest_request=self._longest_request,
@@ -113,6 +114,7 @@ class Uplink:
             self._time,
             self.identity.satellite,
             lambda stored: self._collection().being_recorded(stored),
+            lambda stored: self._collection().recordings_of(stored),
         )
         recordings = RecordingLane(
             around,
@@ -148,6 +150,7 @@ class Uplink:
             self.errands,
             self.gate,
             self._clock,
+            read_identity=self.identity.read_anew,
         )
         talkers: list[tuple[str, Reporter | Poller]] = [
             ("reports", self.reporter),

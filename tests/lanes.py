@@ -12,15 +12,17 @@ from typing import Any
 
 from agent.clock import SystemClock, TrustedClock
 from agent.delivery.gate import Gate
-from agent.delivery.lane import Surroundings, Suspicion
+from agent.delivery.lane import Surroundings
 from agent.delivery.rate import RateLimit
 from agent.delivery.recordings import RecordingLane
 from agent.delivery.records import RecordLane
 from agent.delivery.window import UploadWindow
 from agent.ledger import Ledger, open_ledger
-from agent.ledger.rows import QueueItem
+from agent.ledger.rows import QueueItem, StoredCall
 from agent.parts import Bell
 from agent.platform.client import PlatformClient
+from agent.recordings.matching import Recorded
+from agent.recordings.names import RecordingNames
 from agent.settings import Platform, Retry
 from agent.simulation.platform import SimulatedPlatform
 from tests.audio_files import pcm
@@ -95,7 +97,17 @@ class Bench:
     """What the gateway's MAC address is now; tests change its one element."""
 
     def records(self, growing: bool = False) -> RecordLane:
-        return RecordLane(self.around, self.time, lambda: self.identity[0], lambda _: growing)
+        names = RecordingNames(["{start:%Y%m%d-%H%M%S}_{phone}"], UTC)
+
+        def recordings_of(stored: StoredCall) -> list[Recorded]:
+            return [
+                Recorded(names.facts(file.relative), duration, file.modified_ns / 1e9)
+                for file, duration in self.ledger.recordings.of_call(stored.id)
+            ]
+
+        return RecordLane(
+            self.around, self.time, lambda: self.identity[0], lambda _: growing, recordings_of
+        )
 
     def recordings(self, window: str | None = None, **changes: Any) -> RecordingLane:
         self.looked_again = 0
@@ -150,15 +162,15 @@ class Bench:
 
 
 @contextmanager
-def bench_in(folder: Path) -> Iterator[Bench]:
-    """A bench in an empty folder."""
+def bench_in(folder: Path, draw: Callable[[], float] = lambda: 1.0) -> Iterator[Bench]:
+    """A bench in an empty folder; `draw` gives the jitter, and without it the longest wait."""
     state, directory = folder / "state", folder / "recordings"
     state.mkdir()
     directory.mkdir()
     clock = HandClock()
     identity: list[str | None] = [SATELLITE]
-    bell, suspicion = Bell(), Suspicion()
-    gate = Gate(RETRY, clock, bell.ring, lambda: 1.0)
+    bell = Bell()
+    gate = Gate(RETRY, clock, bell.ring, draw)
     platform = WatchedPlatform(folder / "platform")
     with platform:
         # A time-out ends a stalled request by the machine's own clock.
@@ -171,11 +183,10 @@ def bench_in(folder: Path) -> Iterator[Bench]:
             gate=gate,
             retry=RETRY,
             bell=bell,
-            suspicion=suspicion,
             duplicate_status=frozenset({DUPLICATE}),
             read_identity=lambda: identity[0],
             longest_request=60.0,
-            draw=lambda: 1.0,
+            draw=draw,
         )
         try:
             yield Bench(

@@ -843,6 +843,25 @@ def test_a_compressed_answer_that_could_do_harm_is_unusable(encoding: str, body:
     assert failure_of_answer(answer).kind is FailureKind.UNUSABLE
 
 
+def test_a_secret_is_not_shown_as_it_went_over_the_wire_either() -> None:
+    quoted = b'{"status": -1, "message": "bad token=open+sesame%2F1%2B1, open%20sesame%2F1%2b1"}'
+    with RawServer(for_ever(http(quoted))) as server:
+        url = f"http://127.0.0.1:{server.port}/voip"
+        settings = Platform(url=url, query={"token": "open sesame/1+1"})
+        client = PlatformClient(settings, lambda: MAC, SystemClock())
+        with failing() as caught:
+            client.report(1, 1563957071000, "{}")
+        client.close()
+    assert "bad token=…" in caught[0].message
+    assert "sesame" not in caught[0].message
+
+
+@pytest.mark.parametrize("value", ["--5", "+-7", "-" * 30 + "5", "+", "5.5", "5 6", "٣"])
+def test_a_retry_after_that_is_no_number_is_none(value: str) -> None:
+    failed = failure_of_answer(http(b"", "503 Later", f"Retry-After: {value}").replace(b"\0", b""))
+    assert (failed.http_status, failed.retry_after) == (503, None)
+
+
 def test_a_platform_that_quotes_the_account_does_not_get_it_into_the_log() -> None:
     quote = f"bad sa={USER} {PASSWORD.lower()} {TOKEN}".encode()
     failed = failure_of_answer(http(b'{"status": -1, "message": "' + quote + b'"}'))

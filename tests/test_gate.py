@@ -103,7 +103,6 @@ def test_answers_while_it_is_open_tell_nothing_new(watched: Watched) -> None:
     watched.gate.answered()
     watched.gate.answered()
     assert watched.changes == 0
-    assert watched.gate.answers == 2
 
 
 def test_after_an_answer_waits_begin_anew(watched: Watched) -> None:
@@ -149,6 +148,32 @@ def test_reports_go_on_through_an_outage_but_not_with_a_refused_configuration(
     assert watched.gate.allows_report()
     watched.gate.failed(Shut.CONFIGURATION, "401", None)
     assert not watched.gate.allows_report()
+
+
+def test_a_pause_that_the_platform_asked_for_binds_reports_too(watched: Watched) -> None:
+    watched.outage(retry_after=120.0)
+    assert not watched.gate.allows_report()
+    watched.clock.turn(120.0)
+    assert watched.gate.allows_report()
+
+
+def test_a_pause_that_a_report_was_asked_for_binds_all(watched: Watched) -> None:
+    watched.outage()
+    from_another_thread(lambda: watched.outage(retry_after=120.0))
+    assert watched.gate.admit() == 120.0
+
+
+def test_an_upload_under_way_does_not_end_the_pause_that_another_was_asked_for(
+    watched: Watched,
+) -> None:
+    watched.outage(retry_after=120.0)
+    from_another_thread(watched.gate.answered)
+    assert watched.gate.view().shut is Shut.OUTAGE
+    assert watched.gate.admit() == 120.0
+    watched.clock.turn(120.0)
+    assert watched.gate.admit() == 0
+    watched.gate.answered()
+    assert watched.gate.view().shut is None
 
 
 def test_the_latest_reason_is_shown(watched: Watched) -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from agent.delivery.gate import Gate, Shut
+from agent.delivery.gate import OUTAGE_AFTER, Gate, Shut
 from agent.delivery.outcomes import (
-    BY_HTTP_STATUS,
     BY_KIND,
-    BY_STATUS,
     Blame,
     Remedy,
     learn_from,
@@ -103,7 +101,7 @@ def test_answers_that_are_none(body: bytes, blame: Blame) -> None:
         (FailureKind.ANSWER_TIMEOUT, Blame.EITHER, NONE),
         (FailureKind.CONNECTION_CUT, Blame.EITHER, NONE),
         (FailureKind.UNUSABLE, Blame.EITHER, NONE),
-        (FailureKind.IDENTITY_UNKNOWN, Blame.CONFIGURATION, READ),
+        (FailureKind.IDENTITY_UNKNOWN, Blame.PLATFORM, READ),
         (FailureKind.FILE_CHANGED, Blame.NOBODY, LOOK),
         (FailureKind.FILE_UNREADABLE, Blame.FILE, LOOK),
         (FailureKind.ABANDONED, Blame.NOBODY, NONE),
@@ -116,8 +114,6 @@ def test_what_goes_wrong_without_an_answer(kind: FailureKind, blame: Blame, reme
 
 def test_every_kind_of_failure_has_its_line() -> None:
     assert set(BY_KIND) == set(FailureKind)
-    lines = [*BY_KIND.values(), *BY_HTTP_STATUS.values(), *BY_STATUS.values()]
-    assert all(line.words for line in lines)
 
 
 def test_a_code_counts_only_in_a_proper_answer() -> None:
@@ -129,8 +125,22 @@ def test_a_code_counts_only_in_a_proper_answer() -> None:
 # What reports and polls teach the gate
 
 
-def gate() -> Gate:
-    return Gate(Retry(first=2.0), HandClock(), lambda: None, lambda: 1.0)
+class Learner:
+    """A gate that is told of failures; remembers whether the identity was read anew."""
+
+    def __init__(self) -> None:
+        self.gate = Gate(Retry(first=2.0), HandClock(), lambda: None, lambda: 1.0)
+        self.read = 0
+
+    def learn(self, failure: PlatformFailure, what: str = "report 1") -> None:
+        learn_from(failure, self.gate, what, self._read_identity)
+
+    @property
+    def shut(self) -> Shut | None:
+        return self.gate.view().shut
+
+    def _read_identity(self) -> None:
+        self.read += 1
 
 
 @pytest.mark.parametrize(
@@ -147,36 +157,65 @@ def gate() -> Gate:
 def test_a_failed_report_shuts_the_gate_only_where_it_is_certain(
     failure: PlatformFailure, shut: Shut | None
 ) -> None:
-    told = gate()
-    learn_from(failure, told, admitted=False)
-    assert told.view().shut is shut
+    told = Learner()
+    told.learn(failure)
+    assert told.shut is shut
+
+
+LOG_IN_PAGE = PlatformFailure(FailureKind.UNUSABLE, "a log-in page")
+
+
+def test_reports_that_fail_doubtfully_in_a_row_are_an_outage() -> None:
+    """Where nothing waits to be sent, a hotel's log-in page shows itself to reports alone."""
+    told = Learner()
+    for number in range(OUTAGE_AFTER):
+        assert told.shut is None
+        told.learn(LOG_IN_PAGE, f"report {number}")
+    assert told.shut is Shut.OUTAGE
+    assert told.gate.view().reason == "a log-in page"
+
+
+def test_a_list_that_the_platform_cannot_give_is_no_outage() -> None:
+    told = Learner()
+    for _ in range(OUTAGE_AFTER * 3):
+        told.learn(PlatformFailure(FailureKind.HTTP_ERROR, "", http_status=404), "getCallList")
+    assert told.shut is None
+
+
+def test_a_good_answer_between_says_that_the_platform_is_well() -> None:
+    told = Learner()
+    for number in range(OUTAGE_AFTER * 3):
+        told.learn(LOG_IN_PAGE, f"report {number}")
+        told.gate.answered()
+    assert told.shut is None
 
 
 def test_a_refused_report_shows_that_the_platform_is_there() -> None:
-    told = gate()
-    told.failed(Shut.OUTAGE, "", None)
-    learn_from(PlatformFailure(FailureKind.REFUSED, "", status=3001), told, admitted=False)
-    assert told.view().shut is None
+    told = Learner()
+    told.gate.failed(Shut.OUTAGE, "", None)
+    told.learn(PlatformFailure(FailureKind.REFUSED, "", status=3001))
+    assert told.shut is None
 
 
 def test_a_doubtful_report_in_an_outage_opens_nothing() -> None:
-    told = gate()
-    told.failed(Shut.OUTAGE, "", None)
-    learn_from(PlatformFailure(FailureKind.UNUSABLE, "a log-in page"), told, admitted=False)
-    assert told.view().shut is Shut.OUTAGE
-    assert "a log-in page" in told.view().reason
+    told = Learner()
+    told.gate.failed(Shut.OUTAGE, "", None)
+    told.learn(LOG_IN_PAGE)
+    assert told.shut is Shut.OUTAGE
+    assert told.gate.view().reason == "a log-in page"
 
 
 def test_a_report_that_probed_and_was_stopped_leaves_the_next_one_its_turn() -> None:
-    told = gate()
-    told.failed(Shut.CONFIGURATION, "", None)
-    told.probe_now()
-    assert told.admit() == 0
-    learn_from(PlatformFailure(FailureKind.ABANDONED, ""), told, admitted=True)
-    assert told.admit() == 0
+    told = Learner()
+    told.gate.failed(Shut.CONFIGURATION, "", None)
+    told.gate.probe_now()
+    assert told.gate.admit() == 0
+    told.learn(PlatformFailure(FailureKind.ABANDONED, ""))
+    assert told.gate.admit() == 0
 
 
-def test_the_words_say_what_it_means_and_what_the_platform_said() -> None:
-    failure = PlatformFailure(FailureKind.REFUSED, "no such thing (status 3001)", status=3001)
-    words = learn_from(failure, gate(), admitted=False)
-    assert words == "it matches nothing that the platform holds: no such thing (status 3001)"
+@pytest.mark.parametrize(("status", "times"), [(3002, 1), (3001, 0)])
+def test_the_identity_is_read_anew_where_the_platform_misses_it(status: int, times: int) -> None:
+    told = Learner()
+    told.learn(PlatformFailure(FailureKind.REFUSED, "", status=status))
+    assert told.read == times

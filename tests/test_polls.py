@@ -11,7 +11,7 @@ import pytest
 
 from agent.boards.events import ChannelState, LineState
 from agent.clock import TrustedClock
-from agent.delivery.gate import Gate, Shut
+from agent.delivery.gate import OUTAGE_AFTER, Gate, Shut
 from agent.errands import Errands
 from agent.ledger import Ledger, open_ledger
 from agent.ledger.rows import ErrandState
@@ -85,7 +85,15 @@ class Office:
     ) -> list[float]:
         """Poll until so many waits are over; return the seconds of each wait."""
         stop = threading.Event()
-        poller = Poller(polls, self.message_command, self.errands, self.gate, self.clock, draw)
+        poller = Poller(
+            polls,
+            self.message_command,
+            self.errands,
+            self.gate,
+            self.clock,
+            draw,
+            read_identity=lambda: None,
+        )
         bell = TurningBell(self.clock, stop, rounds)
         bell.between = between or []
         poller.bell = bell
@@ -197,6 +205,13 @@ def test_a_poll_that_fails_shuts_the_gate_and_the_others_rest_too(office: Office
     assert "503" in view.reason
     assert office.platform.requests["calls"] == 1
     assert office.platform.requests["messages"] == 0
+
+
+def test_a_list_that_the_platform_does_not_have_holds_up_nothing_else(office: Office) -> None:
+    office.platform.faults.set("calls:http", 404)
+    office.run(Polls(messages=0, calls=5), rounds=OUTAGE_AFTER * 3)
+    assert office.gate.view().shut is None
+    assert office.platform.requests["calls"] == OUTAGE_AFTER * 3
 
 
 def test_an_account_that_is_refused_pauses_everything(office: Office) -> None:

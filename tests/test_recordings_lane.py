@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.delivery.gate import Shut
-from agent.delivery.outcomes import OUTAGE_AFTER
+from agent.delivery.gate import OUTAGE_AFTER, Shut
 from agent.delivery.recordings import LOOK_AGAIN_AFTER
 from tests.audio_files import pcm
 from tests.clocks import NOON
@@ -239,7 +238,7 @@ def test_a_file_that_changed_as_the_platform_took_it_goes_again(bench: Bench) ->
         path.write_bytes(pcm(0.5))
         found = path.stat()
         new = a_recording("call.wav", size=found.st_size, modified_ns=found.st_mtime_ns)
-        bench.ledger.recordings.replace(recording, new, call_due=0.0)
+        bench.ledger.recordings.replace(recording, new, call, call_due=0.0)
         bench.platform.on_request = lambda: None
 
     bench.platform.on_request = changes

@@ -66,6 +66,7 @@ class Box:
             time,
             disk=lambda: self.disk,
             lan_address=lambda: "192.0.2.7",
+            read_identity=lambda: None,
         )
         for board in (1, 7):
             self.switchboard.link(board, True, clock.stamp())
@@ -176,6 +177,15 @@ def test_the_ports_of_a_board_whose_link_is_down_are_not_connected(
     assert box.told()["channels"][0]["state"] == "1"
 
 
+def test_of_a_pool_only_the_port_whose_own_link_is_down_is_not_connected(
+    box: Box, clock: HandClock
+) -> None:
+    box.say(1, LineState.ON_HOOK)
+    box.say(2, LineState.ON_HOOK)
+    box.switchboard.link(1, False, clock.stamp(), (2,))
+    assert [channel["state"] for channel in box.told()["channels"]] == ["1", "0", "0"]
+
+
 @pytest.mark.parametrize(
     ("status", "number"),
     [
@@ -258,8 +268,8 @@ def test_a_change_while_a_report_is_on_its_way_is_reported_after_it(box: Box) ->
     box.say(1, LineState.ON_HOOK)
     reported = box.reporter.report
 
-    def report(client: PlatformClient, *, admitted: bool = False) -> bool:
-        taken = reported(client, admitted=admitted)
+    def report(client: PlatformClient) -> bool:
+        taken = reported(client)
         if len(box.platform.reports) == 1:
             box.say(1, LineState.RINGING)
         return taken
@@ -288,11 +298,28 @@ def test_reports_go_on_through_an_outage_at_their_interval_and_find_its_end(box:
 def test_a_report_that_fails_in_an_outage_does_not_put_off_the_next_probe(
     box: Box, clock: HandClock
 ) -> None:
-    box.gate.failed(Shut.OUTAGE, "down", 50.0)
+    box.gate.failed(Shut.OUTAGE, "down", None)
     box.platform.faults.set("report:http", 503)
     box.run(rounds=2)
     assert box.gate.view().shut is Shut.OUTAGE
     assert box.gate.admit() == 0.0
+
+
+def test_a_report_that_cannot_be_made_does_not_keep_the_probe(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box.gate.failed(Shut.CONFIGURATION, "401", None)
+    box.gate.probe_now()
+
+    def broken() -> str:
+        raise ArithmeticError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(box.reporter, "status", broken)
+        with pytest.raises(ArithmeticError):
+            box.run(rounds=1)
+    box.run(rounds=1)
+    assert len(box.platform.reports) == 1
 
 
 def test_reports_stop_where_the_configuration_is_refused_but_for_a_probe(box: Box) -> None:

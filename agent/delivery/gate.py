@@ -17,6 +17,9 @@ from agent.settings import Retry
 
 SHORTEST_WAIT = 0.2
 """Seconds: full jitter may draw nothing at all, which would be no wait."""
+OUTAGE_AFTER = 3
+"""Different things in a row that fail for reasons of their own or the platform's, with no good
+answer between: then it is taken for the platform's."""
 
 
 class Shut(StrEnum):
@@ -24,6 +27,8 @@ class Shut(StrEnum):
 
     OUTAGE = "outage"
     CONFIGURATION = "configuration"
+    REFUSALS = "refusals"
+    """Of one lane (`pace.py`): the platform refuses whatever the lane sends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,8 @@ class GateView:
     reason: str
     last_good: float | None
     """Wall time of the last answer that was one."""
+    refusing: str = ""
+    """What the platform refuses altogether though it answers, and why; empty: nothing."""
 
 
 def full_jitter(retry: Retry, failures: int, draw: Callable[[], float]) -> float:
@@ -70,13 +77,13 @@ class Gate:
         self._failures = 0
         self._probe_at = 0.0
         self._prober: int | None = None
+        self._not_before = 0.0
+        """Monotonic seconds until which the platform asked to be left alone."""
+        self._doubts: set[str] = set()
+        """What failed since the last good answer; at most `OUTAGE_AFTER`."""
+        self._refusing: dict[str, str] = {}
+        """Reasons by kind of item: two."""
         self._last_good: float | None = None
-        self._answers = 0
-
-    @property
-    def answers(self) -> int:
-        """How many answers were good so far, whatever they answered."""
-        return self._answers
 
     def admit(self) -> float:
         """Ask to send: 0 lets the calling thread send one request, and it must say what became
@@ -85,7 +92,7 @@ class Gate:
         with self._lock:
             if self._shut is None:
                 return 0.0
-            wait = self._probe_at - self._clock.monotonic()
+            wait = max(self._probe_at, self._not_before) - self._clock.monotonic()
             if self._prober is not None:
                 return max(wait, self._retry.first)
             if wait > 0:
@@ -96,15 +103,19 @@ class Gate:
     def allows_report(self) -> bool:
         """Reports go on through an outage, at their own interval: they find out when it ends.
 
-        A refused configuration stops them too.
+        A refused configuration stops them too, and so does a platform that asked for a pause.
         """
-        return self._shut is not Shut.CONFIGURATION
+        return self._shut is not Shut.CONFIGURATION and not self._asked_to_wait()
 
     def answered(self) -> None:
         """The platform answered as the protocol promises, if only to refuse an item."""
         with self._lock:
             self._last_good = self._clock.wall()
-            self._answers += 1
+            self._doubts.clear()
+            if self._asked_to_wait():
+                # What was under way as the platform asked for a pause does not end the pause.
+                self._end_probe()
+                return
             opened = self._shut is not None
             self._shut, self._failures, self._prober = None, 0, None
             self._since, self._reason = 0.0, ""
@@ -116,9 +127,12 @@ class Gate:
 
         While the gate is shut only its probe moves the time of the next one. Reports would put it
         off for ever; and uploads that were under way together when an outage began are one
-        failure, not many in a row.
+        failure, not many in a row. `retry_after`: seconds that the platform asks to be left alone,
+        which binds all, whoever was told.
         """
         with self._lock:
+            now = self._clock.monotonic()
+            self._not_before = max(self._not_before, now + (retry_after or 0.0))
             changed = self._shut is not shut
             probed = self._end_probe()
             if not changed and not probed:
@@ -129,11 +143,32 @@ class Gate:
                 wait = self._retry.configuration_probe * (0.9 + 0.2 * self._draw())
             else:
                 wait = full_jitter(self._retry, self._failures, self._draw)
-            now = self._clock.monotonic()
-            self._probe_at = now + max(wait, retry_after or 0.0)
+            self._probe_at = now + wait
             if self._shut is None:
                 self._since = self._clock.wall()
             self._shut, self._reason = shut, reason
+        if changed:
+            self._on_change()
+
+    def doubted(self, what: str, reason: str, retry_after: float | None) -> bool:
+        """Something failed by its own fault or the platform's; tell whether it is an outage.
+
+        `what` names it: the same thing that fails again and again says nothing of the platform.
+        """
+        with self._lock:
+            self._doubts.add(what)
+            outage = self._shut is not None or len(self._doubts) >= OUTAGE_AFTER
+            if outage:
+                self._doubts.clear()
+        if outage:
+            self.failed(Shut.OUTAGE, reason, retry_after)
+        return outage
+
+    def refuses(self, kind: str, reason: str) -> None:
+        """The platform refuses every item of a kind, or, with an empty reason, no longer does."""
+        with self._lock:
+            changed = self._refusing.get(kind, "") != reason
+            self._refusing[kind] = reason
         if changed:
             self._on_change()
 
@@ -145,13 +180,17 @@ class Gate:
     def probe_now(self) -> None:
         """Let the next one who asks try at once: something was changed by hand."""
         with self._lock:
-            self._probe_at = 0.0
+            self._probe_at = self._not_before = 0.0
         self._on_change()
 
     def view(self) -> GateView:
         """What the status file says of the platform."""
         with self._lock:
-            return GateView(self._shut, self._since, self._reason, self._last_good)
+            refusing = "; ".join(filter(None, self._refusing.values()))
+            return GateView(self._shut, self._since, self._reason, self._last_good, refusing)
+
+    def _asked_to_wait(self) -> bool:
+        return self._clock.monotonic() < self._not_before
 
     def _end_probe(self) -> bool:
         """Let another one probe; False: the calling thread is not the one that does."""

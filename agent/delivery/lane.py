@@ -10,13 +10,15 @@ import random
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from agent.clock import Clock
 from agent.delivery.gate import Gate, Shut, full_jitter
-from agent.delivery.outcomes import OUTAGE_AFTER, Blame, Meaning, meaning
+from agent.delivery.outcomes import Blame, Meaning, meaning
+from agent.delivery.pace import SLOW_AFTER, Pace
 from agent.ledger import Ledger, LedgerError
+from agent.ledger.rows import Pick
 from agent.parts import Alive, Bell
 from agent.platform.client import PlatformClient
 from agent.platform.failures import PlatformFailure
@@ -24,6 +26,8 @@ from agent.settings import Retry
 
 LONGEST_SLEEP = 60.0
 """Seconds after which a worker looks even if nobody rang: `queue retry` may have written."""
+NEWEST_SHARE = 0.5
+"""Part of the probes that goes to the newest item."""
 WRITE_AGAIN_AFTER = 5.0
 """Seconds between attempts to write an outcome into a ledger that is full or read-only."""
 
@@ -41,24 +45,6 @@ class Item(Protocol):
 ItemType = TypeVar("ItemType", bound=Item)
 
 
-@dataclass
-class Suspicion:
-    """Different items that failed one after another, where the platform itself may be ill."""
-
-    items: set[int] = field(default_factory=set)
-    """Emptied by each good answer, to whatever question; the gate shuts at `OUTAGE_AFTER`."""
-    answers: int = 0
-    """Good answers before the first of them failed."""
-
-    def fall_on(self, number: int, answers: int) -> bool:
-        """Add an item that failed; tell whether that is an outage."""
-        if answers != self.answers:
-            self.items.clear()
-            self.answers = answers
-        self.items.add(number)
-        return len(self.items) >= OUTAGE_AFTER
-
-
 @dataclass(frozen=True)
 class Surroundings:
     """What all lanes have in common."""
@@ -69,7 +55,6 @@ class Surroundings:
     retry: Retry
     bell: Bell
     """Rung when there may be something to send."""
-    suspicion: Suspicion
     duplicate_status: frozenset[int]
     read_identity: Callable[[], str | None]
     longest_request: float
@@ -84,12 +69,17 @@ class Lane(ABC, Generic[ItemType]):
 
     def __init__(self, surroundings: Surroundings) -> None:
         self.around = surroundings
+        self.pace = Pace(
+            surroundings.retry, surroundings.clock, surroundings.bell.ring, surroundings.draw
+        )
+        self._in_doubt = False
+        """True: what failed last may have failed by its own fault."""
         self._claims = threading.Lock()
         self._busy: set[int] = set()
 
     @abstractmethod
     def choose(self, busy: set[int]) -> ItemType | None:
-        """The next item that is due, other than those in work."""
+        """The next item that is due, other than those in work, as `pick` tells."""
 
     @abstractmethod
     def number(self, item: ItemType) -> int:
@@ -110,6 +100,16 @@ class Lane(ABC, Generic[ItemType]):
     @abstractmethod
     def remedy(self, item: ItemType, failure: PlatformFailure, found: Meaning) -> bool:
         """Do what the failure asks for besides waiting; True: the item's wait is arranged."""
+
+    def pick(self) -> Pick:
+        """Which item is next: the oldest. Where one at a time is let through and what failed may be
+        at fault itself, now the newest, now one drawn by lot: so a run of items that the platform
+        does not take hides none that it would.
+        """
+        outage = self._in_doubt and self.around.gate.view().shut is not None
+        if not self.pace.slow and not outage:
+            return Pick.OLDEST
+        return Pick.NEWEST if self.around.draw() < NEWEST_SHARE else Pick.LOT
 
     def closed_for(self) -> float:
         """Seconds for which this lane rests altogether, whatever is due; 0: it does not."""
@@ -138,7 +138,7 @@ class Lane(ABC, Generic[ItemType]):
             item = self.choose(self._busy)
             if item is None:
                 return self._sleep()
-            wait = self.around.gate.admit()
+            wait = self._admit()
             if wait > 0:
                 return min(wait, LONGEST_SLEEP)
             number = self.number(item)
@@ -149,9 +149,19 @@ class Lane(ABC, Generic[ItemType]):
             self.around.gate.gave_up()
             raise
         finally:
+            self.pace.learnt_nothing()
             with self._claims:
                 self._busy.discard(number)
         return 0.0
+
+    def _admit(self) -> float:
+        wait = self.pace.admit()
+        if wait > 0:
+            return wait
+        wait = self.around.gate.admit()
+        if wait > 0:
+            self.pace.learnt_nothing()
+        return wait
 
     def _sleep(self) -> float:
         due = self.around.ledger.deliveries.next_due(self.kind, self._busy)
@@ -172,6 +182,10 @@ class Lane(ABC, Generic[ItemType]):
                 write = self._accepted(lambda: self.accept_duplicate(item, callid))
             else:
                 write = self._failed(item, number, failure)
+        except LedgerError:
+            raise
+        except Exception as error:  # a fault of ours must not hold up the items behind this one
+            write = self._stumbled(item, number, error)
         else:
             write = self._accepted(write)
         self._write_down(write, stop, alive)
@@ -179,17 +193,25 @@ class Lane(ABC, Generic[ItemType]):
 
     def _accepted(self, write: Callable[[], None]) -> Callable[[], None]:
         self.around.gate.answered()
+        self._in_doubt = False
+        if self.pace.accepted():
+            self.around.gate.refuses(self.kind, "")
+            log.info("the platform takes %ss again", self.kind)
         return write
 
     def _failed(self, item: ItemType, number: int, failure: PlatformFailure) -> Callable[[], None]:
         found = meaning(failure)
-        words = f"{found.words}: {failure.message}" if failure.message else found.words
+        words = failure.message
         blamed = self._tell_gate(number, found, words, failure.retry_after)
+        in_doubt = found.blame is Blame.EITHER or (
+            found.blame is Blame.PLATFORM and failure.http_status is not None
+        )
+        self._in_doubt = in_doubt
         name = self.name(item)
         if found.blame is Blame.CONFIGURATION:
-            log.error("all sending is paused: %s; mend the configuration", words)
+            log.error("all sending is paused, until the configuration is mended: %s", words)
         elif not blamed and found.blame is not Blame.NOBODY:
-            log.warning("the platform: %s; everything waits and is tried again", words)
+            log.warning("everything waits and is tried again: %s", words)
         else:
             log.warning("%s: %s; it is tried again", name, words)
 
@@ -200,13 +222,19 @@ class Lane(ABC, Generic[ItemType]):
             due = self.around.clock.monotonic() + max(wait, failure.retry_after or 0.0)
             if blamed:
                 self.around.ledger.deliveries.refused(number, words, due)
-            elif found.blame is Blame.EITHER or (
-                found.blame is Blame.PLATFORM and failure.http_status is not None
-            ):
+            elif in_doubt:
                 # It may be this item after all: the next probe takes another.
                 self.around.ledger.deliveries.postponed(number, words, due)
 
         return write
+
+    def _stumbled(self, item: ItemType, number: int, error: Exception) -> Callable[[], None]:
+        self.around.gate.gave_up()
+        words = f"the agent itself failed on it: {type(error).__name__}"
+        log.error("%s: %s; it is tried again", self.name(item), words, exc_info=error)
+        wait = full_jitter(self.around.retry, item.refusals + 1, self.around.draw)
+        due = self.around.clock.monotonic() + wait
+        return lambda: self.around.ledger.deliveries.refused(number, words, due)
 
     def _tell_gate(
         self, number: int, found: Meaning, words: str, retry_after: float | None
@@ -217,17 +245,20 @@ class Lane(ABC, Generic[ItemType]):
             gate.gave_up()
         elif found.blame is Blame.ITEM:
             gate.answered()
+            self._tell_pace(number, words)
         elif found.blame is Blame.CONFIGURATION:
             gate.failed(Shut.CONFIGURATION, words, retry_after)
         elif found.blame is Blame.PLATFORM:
             gate.failed(Shut.OUTAGE, words, retry_after)
         else:
-            shut = gate.view().shut is not None
-            outage = shut or self.around.suspicion.fall_on(number, gate.answers)
-            if outage:
-                gate.failed(Shut.OUTAGE, words, retry_after)
-            return not outage
+            return not gate.doubted(f"{self.kind} {number}", words, retry_after)
         return found.blame in {Blame.ITEM, Blame.FILE}
+
+    def _tell_pace(self, number: int, words: str) -> None:
+        if self.pace.refused(number, words):
+            slow = f"the platform refused the last {SLOW_AFTER} {self.kind}s, one after another"
+            self.around.gate.refuses(self.kind, f"{slow}: {words}")
+            log.warning("%s; they go one at a time until one is taken", slow)
 
     def _write_down(self, write: Callable[[], None], stop: threading.Event, alive: Alive) -> None:
         # An outcome that is not durable must not be followed by another request: it waits here,

@@ -6,6 +6,7 @@ sending until somebody mends the configuration. Nothing is ever given up.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -41,54 +42,46 @@ class Remedy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """One line of the table."""
+    """One line of the table; what happened, in words, is the failure's own message."""
 
     blame: Blame
-    words: str
-    """For the log and `queue show`, after the platform's own message."""
     remedy: Remedy = Remedy.NONE
 
 
-OUTAGE_AFTER = 3
-"""Different items in a row that fail for a reason of `Blame.EITHER` are taken for an outage."""
-
 BY_KIND: dict[FailureKind, Meaning] = {
-    FailureKind.NO_SUCH_HOST: Meaning(Blame.PLATFORM, "the platform's name is not found"),
-    FailureKind.CONNECTION_REFUSED: Meaning(Blame.PLATFORM, "the platform can't be reached"),
-    FailureKind.CONNECT_TIMEOUT: Meaning(Blame.PLATFORM, "the platform can't be reached in time"),
-    FailureKind.TLS: Meaning(Blame.PLATFORM, "no trusted connection to the platform"),
-    FailureKind.REDIRECT: Meaning(Blame.PLATFORM, "sent elsewhere, which is not followed"),
-    FailureKind.TOO_MANY: Meaning(Blame.PLATFORM, "the platform asks for fewer requests"),
-    FailureKind.ANSWER_TIMEOUT: Meaning(Blame.EITHER, "no answer in time"),
-    FailureKind.CONNECTION_CUT: Meaning(Blame.EITHER, "the connection was cut"),
-    FailureKind.UNUSABLE: Meaning(Blame.EITHER, "the answer is not one of the platform's"),
-    FailureKind.HTTP_ERROR: Meaning(Blame.EITHER, "the server failed"),
-    FailureKind.AUTHENTICATION: Meaning(Blame.CONFIGURATION, "the account is not accepted"),
-    FailureKind.IDENTITY_UNKNOWN: Meaning(
-        Blame.CONFIGURATION, "the gateway's MAC address is unknown", Remedy.READ_IDENTITY
-    ),
-    FailureKind.REFUSED: Meaning(Blame.ITEM, "the platform refuses it"),
-    FailureKind.FILE_CHANGED: Meaning(Blame.NOBODY, "the file changed", Remedy.LOOK_AGAIN),
-    FailureKind.FILE_UNREADABLE: Meaning(Blame.FILE, "the file can't be read", Remedy.LOOK_AGAIN),
-    FailureKind.ABANDONED: Meaning(Blame.NOBODY, "stopped by the agent"),
+    FailureKind.NO_SUCH_HOST: Meaning(Blame.PLATFORM),
+    FailureKind.CONNECTION_REFUSED: Meaning(Blame.PLATFORM),
+    FailureKind.CONNECT_TIMEOUT: Meaning(Blame.PLATFORM),
+    FailureKind.TLS: Meaning(Blame.PLATFORM),
+    FailureKind.REDIRECT: Meaning(Blame.PLATFORM),
+    FailureKind.TOO_MANY: Meaning(Blame.PLATFORM),
+    FailureKind.ANSWER_TIMEOUT: Meaning(Blame.EITHER),
+    FailureKind.CONNECTION_CUT: Meaning(Blame.EITHER),
+    FailureKind.UNUSABLE: Meaning(Blame.EITHER),
+    FailureKind.HTTP_ERROR: Meaning(Blame.EITHER),
+    FailureKind.AUTHENTICATION: Meaning(Blame.CONFIGURATION),
+    # As an outage: an interface that comes up late must not cost minutes.
+    FailureKind.IDENTITY_UNKNOWN: Meaning(Blame.PLATFORM, Remedy.READ_IDENTITY),
+    FailureKind.REFUSED: Meaning(Blame.ITEM),
+    FailureKind.FILE_CHANGED: Meaning(Blame.NOBODY, Remedy.LOOK_AGAIN),
+    FailureKind.FILE_UNREADABLE: Meaning(Blame.FILE, Remedy.LOOK_AGAIN),
+    FailureKind.ABANDONED: Meaning(Blame.NOBODY),
 }
 
 BY_HTTP_STATUS: dict[int, Meaning] = {
-    400: Meaning(Blame.ITEM, "the server finds the request wrong"),
-    404: Meaning(Blame.EITHER, "nothing stands at the configured URL"),
-    405: Meaning(Blame.EITHER, "the configured URL takes no POST"),
-    413: Meaning(Blame.ITEM, "the server finds it too large"),
-    415: Meaning(Blame.ITEM, "the server takes no such file"),
-    422: Meaning(Blame.ITEM, "the server finds the request wrong"),
-    502: Meaning(Blame.PLATFORM, "the platform behind the proxy is down"),
-    503: Meaning(Blame.PLATFORM, "the platform is not available"),
-    504: Meaning(Blame.PLATFORM, "the platform behind the proxy does not answer"),
+    400: Meaning(Blame.ITEM),
+    413: Meaning(Blame.ITEM),
+    415: Meaning(Blame.ITEM),
+    422: Meaning(Blame.ITEM),
+    502: Meaning(Blame.PLATFORM),
+    503: Meaning(Blame.PLATFORM),
+    504: Meaning(Blame.PLATFORM),
 }
+"""HTTP errors that say more than that there is one; what each means stands in `judging.py`."""
 
 BY_STATUS: dict[int, Meaning] = {
-    3001: Meaning(Blame.ITEM, "it matches nothing that the platform holds"),
-    3002: Meaning(Blame.ITEM, "the MAC address is missing", Remedy.READ_IDENTITY),
-    3003: Meaning(Blame.ITEM, "the gateway or the record is not found", Remedy.BOOK_ANEW),
+    3002: Meaning(Blame.ITEM, Remedy.READ_IDENTITY),
+    3003: Meaning(Blame.ITEM, Remedy.BOOK_ANEW),
 }
 """PROTOCOL.md 2.5. For a record, which nothing comes before, 3003 is tried again as it is."""
 
@@ -102,20 +95,23 @@ def meaning(failure: PlatformFailure) -> Meaning:
     return BY_KIND[failure.kind]
 
 
-def learn_from(failure: PlatformFailure, gate: Gate, *, admitted: bool) -> str:
-    """Tell the gate what a failed report or poll says of the platform; return it in words.
+def learn_from(
+    failure: PlatformFailure, gate: Gate, what: str, read_identity: Callable[[], object]
+) -> None:
+    """Tell the gate what a failed report or poll, named `what`, says of the platform.
 
-    `admitted`: the gate let the request through as its probe, and waits to hear of it.
+    `read_identity` reads the gateway's MAC address anew, where the failure asks for that.
     """
     found = meaning(failure)
-    words = f"{found.words}: {failure.message}"
-    shut = gate.view().shut is not None
     if found.blame is Blame.CONFIGURATION:
-        gate.failed(Shut.CONFIGURATION, words, failure.retry_after)
-    elif found.blame is Blame.PLATFORM or (found.blame is Blame.EITHER and shut):
-        gate.failed(Shut.OUTAGE, words, failure.retry_after)
+        gate.failed(Shut.CONFIGURATION, failure.message, failure.retry_after)
+    elif found.blame is Blame.PLATFORM:
+        gate.failed(Shut.OUTAGE, failure.message, failure.retry_after)
+    elif found.blame is Blame.EITHER:
+        gate.doubted(what, failure.message, failure.retry_after)
     elif found.blame is Blame.ITEM:
         gate.answered()
-    elif admitted:
+    else:
         gate.gave_up()
-    return words
+    if found.remedy is Remedy.READ_IDENTITY:
+        read_identity()

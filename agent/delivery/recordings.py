@@ -66,12 +66,14 @@ class RecordingLane(Lane[RecordingToSend]):
         return self._window.opens_in()
 
     def choose(self, busy: set[int]) -> RecordingToSend | None:
-        """The recording that has waited longest of those due."""
-        deliveries = self.around.ledger.deliveries
-        while (item := deliveries.next_recording(busy)) is not None and not item.callid:
+        """The recording whose turn it is."""
+        while (item := self._next(busy)) is not None and not item.callid:
             # A duplicate's answer named none; booking it anew may bring one.
             self._book_anew(item, "its record has no callid")
         return item
+
+    def _next(self, busy: set[int]) -> RecordingToSend | None:
+        return self.around.ledger.deliveries.next_recording(busy, self.pick())
 
     def number(self, item: RecordingToSend) -> int:
         """The recording's number in the ledger."""
@@ -115,7 +117,7 @@ class RecordingLane(Lane[RecordingToSend]):
         """Book its record anew, look at its file again, or read the identity anew."""
         deliveries = self.around.ledger.deliveries
         if found.remedy is Remedy.BOOK_ANEW:
-            self._book_anew(item, failure.message or found.words)
+            self._book_anew(item, failure.message)
             return True
         if found.remedy is Remedy.LOOK_AGAIN:
             if failure.kind is FailureKind.FILE_CHANGED:
@@ -140,7 +142,8 @@ class RecordingLane(Lane[RecordingToSend]):
             return open_recording(self._directory, item.relative)
         except (OSError, NotARecording) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            raise PlatformFailure(FailureKind.FILE_UNREADABLE, reason) from error
+            words = f"its file can't be read: {reason}"
+            raise PlatformFailure(FailureKind.FILE_UNREADABLE, words) from error
 
     def _before_block(self, alive: Alive) -> Callable[[int], None]:
         def before_block(count: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from urllib.parse import parse_qsl
 
@@ -17,6 +17,7 @@ from agent.parts import Alive
 from agent.platform.client import PlatformClient
 from agent.platform.failures import FailureKind, PlatformFailure
 from agent.platform.wire import RecordFields, form, record_body
+from agent.recordings.matching import Recorded
 
 CLOCK_TOLERANCE = 2.0
 """Seconds by which a call's times may be off before they are corrected: below, it is drift."""
@@ -27,7 +28,11 @@ log = logging.getLogger(__name__)
 
 
 class RecordLane(Lane[RecordToSend]):
-    """Each call's record; `being_recorded` tells of files that are still being written."""
+    """Each call's record.
+
+    `being_recorded` tells of files that are still being written, `recordings_of` what a call's
+    finished ones say of it.
+    """
 
     kind = "record"
 
@@ -37,19 +42,21 @@ class RecordLane(Lane[RecordToSend]):
         time: TrustedClock,
         satellite: Callable[[], str | None],
         being_recorded: Callable[[StoredCall], bool],
+        recordings_of: Callable[[StoredCall], Sequence[Recorded]],
     ) -> None:
         super().__init__(surroundings)
         self._time = time
         self._satellite = satellite
         self._being_recorded = being_recorded
+        self._recordings_of = recordings_of
 
     def closed_for(self) -> float:
         """Records wait for a clock: what is sent once stays so."""
         return self._time.ready_in()
 
     def choose(self, busy: set[int]) -> RecordToSend | None:
-        """The record that has waited longest of those due."""
-        return self.around.ledger.deliveries.next_record(busy)
+        """The record whose turn it is."""
+        return self.around.ledger.deliveries.next_record(busy, self.pick())
 
     def number(self, item: RecordToSend) -> int:
         """The record's own number, which goes with it as `id`."""
@@ -93,19 +100,26 @@ class RecordLane(Lane[RecordToSend]):
         """Fix what the record says, durably, before it leaves for the first time."""
         satellite = self._satellite()
         if satellite is None:
-            raise PlatformFailure(FailureKind.IDENTITY_UNKNOWN, "no network interface tells it")
+            words = "the gateway's MAC address is not known: no network interface tells it"
+            raise PlatformFailure(FailureKind.IDENTITY_UNKNOWN, words)
         with self.around.ledger.transaction():
             stored = self._with_true_times(self._with_evidence(item.stored))
             recorded = item.has_recording or self._being_recorded(stored)
-            body = record_body(record_fields(stored.id, stored.call, satellite, recorded=recorded))
+            fields = record_fields(stored.id, stored.call, satellite, recorded=recorded)
+            start = self.around.ledger.calls.tell_start(
+                stored.id, fields.channel, fields.direction, fields.start
+            )
+            body = record_body(replace(fields, start=start))
             self.around.ledger.deliveries.freeze(stored.id, body)
         return body
 
     def _with_evidence(self, stored: StoredCall) -> StoredCall:
         if not stored.end_uncertain:
             return stored
-        spans = self.around.ledger.recordings.spans(stored.id)
-        return replace(stored, call=completed(stored.call, spans))
+        recordings = self._recordings_of(stored)
+        spans = [one.span_near(stored.call.started.wall) for one in recordings]
+        call = with_whole_number(stored.call, [one.facts.phone or "" for one in recordings])
+        return replace(stored, call=completed(call, spans))
 
     def _with_true_times(self, stored: StoredCall) -> StoredCall:
         if stored.clock_trusted or stored.call.ended is None:
@@ -175,6 +189,12 @@ def completed(call: Call, spans: Sequence[tuple[float, float]]) -> Call:
         return replace(call, ended=ended)
     answered = moved(call.started, begin - call.started.wall)
     return replace(call, ended=ended, answered=answered, direction=Direction.IN)
+
+
+def with_whole_number(call: Call, phones: Iterable[str]) -> Call:
+    """Complete the number of a call that ended unseen: its last digits may not have been heard."""
+    longer = [phone for phone in phones if phone.startswith(call.phone)]
+    return replace(call, phone=max(longer, key=len, default=call.phone))
 
 
 def moved(stamp: Stamp, seconds: float) -> Stamp:

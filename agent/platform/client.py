@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import BinaryIO
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote, quote_plus, urlsplit
 
 from agent.clock import Clock
 from agent.platform.failures import FailureKind, PlatformFailure
@@ -138,5 +138,8 @@ def _secrets(settings: Platform) -> re.Pattern[str] | None:
     values += [part for part in (parts.username, parts.password) if part]
     if settings.account is not None:
         values += [str(settings.account.user), settings.account.password_md5]
-    hidden = sorted((v for v in values if len(v) >= SHORTEST_SECRET), key=len, reverse=True)
+    values = [value for value in values if len(value) >= SHORTEST_SECRET]
+    # A quoted request has them as they went over the wire.
+    spelt = {form for value in values for form in (value, quote(value, safe=""), quote_plus(value))}
+    hidden = sorted(spelt, key=len, reverse=True)
     return re.compile("|".join(map(re.escape, hidden)), re.IGNORECASE) if hidden else None

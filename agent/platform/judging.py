@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -19,6 +20,7 @@ from agent.platform.transport import HttpAnswer
 LONGEST_RETRY_AFTER = 86_400.0
 """Seconds; a platform that asks for more has its clock or its digits wrong."""
 
+_SECONDS = re.compile(r"[+-]?[0-9]+")
 _HTTP_KINDS = {
     301: FailureKind.REDIRECT,
     302: FailureKind.REDIRECT,
@@ -36,6 +38,18 @@ _HTTP_WORDS = {
     FailureKind.AUTHENTICATION: "the platform does not accept the account",
     FailureKind.TOO_MANY: "the platform asks for fewer requests",
     FailureKind.HTTP_ERROR: "the platform answers with an HTTP error",
+}
+_HTTP_ERROR_WORDS = {
+    400: "the platform finds the request wrong",
+    404: "nothing stands at platform.url on the platform",
+    405: "what stands at platform.url takes no POST",
+    413: "the platform finds it too large",
+    415: "the platform takes no such file",
+    422: "the platform finds the request wrong",
+    500: "the platform's program failed",
+    502: "the platform behind its proxy is down",
+    503: "the platform is not available just now",
+    504: "the platform behind its proxy does not answer",
 }
 _STATUS_WORDS = {
     3001: "the data matches nothing that the platform holds for this gateway",
@@ -80,7 +94,7 @@ def retry_after(value: str | None, date: str | None, wall: float) -> float | Non
     if value is None:
         return None
     value = value.strip()
-    if value.isascii() and value.lstrip("+-").isdigit():
+    if _SECONDS.fullmatch(value):
         seconds = float(value[:20])
     else:
         then = _http_date(value)
@@ -101,7 +115,10 @@ def _http_failure(http: HttpAnswer, wall: float, hide: Callable[[str], str]) -> 
             kind = failure.kind
     if answer is not None and kind is FailureKind.HTTP_ERROR and _blames_account(answer):
         kind = FailureKind.AUTHENTICATION
-    words = f"{_HTTP_WORDS[kind]} (HTTP {http.status})"
+    words = _HTTP_WORDS[kind]
+    if kind is FailureKind.HTTP_ERROR:
+        words = _HTTP_ERROR_WORDS.get(http.status, words)
+    words = f"{words} (HTTP {http.status})"
     return PlatformFailure(
         kind,
         f"{words}: {answer.message}" if answer is not None and answer.message else words,

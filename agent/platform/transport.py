@@ -218,7 +218,8 @@ def _read_to_its_end(response: requests.Response) -> bytes:
     return bytes(body)
 
 
-def _inflated(body: bytes) -> bytes:
+def inflated(body: bytes) -> bytes:
+    """Unpack up to MOST_ANSWER + 1 bytes of gzip or zlib data. Raises zlib.error."""
     # Some servers compress unasked; a few bytes may stand for gigabytes.
     return zlib.decompressobj(wbits=47).decompress(body, MOST_ANSWER + 1)
 
@@ -226,9 +227,9 @@ def _inflated(body: bytes) -> bytes:
 _DECODERS: dict[str, Callable[[bytes], bytes]] = {
     "": bytes,
     "identity": bytes,
-    "gzip": _inflated,
-    "x-gzip": _inflated,
-    "deflate": _inflated,
+    "gzip": inflated,
+    "x-gzip": inflated,
+    "deflate": inflated,
 }
 
 
