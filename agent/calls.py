@@ -7,6 +7,7 @@ with steps: a call started, changed, ended.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum, StrEnum, auto
@@ -26,6 +27,8 @@ LONGEST_TIMELEN = 86_400
 """Seconds in a call that are believed; a board that says more is not counting calls."""
 MOST_PHONE = 32
 """Characters of a number kept: twice what E.164 allows."""
+
+_NOT_PHONE = re.compile(r"[^0-9*#+]")
 
 
 class Direction(StrEnum):
@@ -68,18 +71,6 @@ class Call:
         """Seconds by which the wall clock jumped during the call, positive where it went ahead."""
         last = self.ended or self.last_heard
         return last.wall - self.started.wall - (last.monotonic - self.started.monotonic)
-
-
-def whole_seconds(call: Call) -> tuple[int, int, int]:
-    """Start, hang-up (UNIX seconds) and duration of an ended call, rounded down (SERIAL.md).
-
-    Hang-up less duration is never before the start: where the wall clock went back during the call,
-    the length by the monotonic clock counts. Raises ValueError for a call that goes on.
-    """
-    if call.ended is None:
-        raise ValueError("a call that goes on has no hang-up yet")
-    start, duration = math.floor(call.started.wall), math.floor(call.duration)
-    return start, max(math.floor(call.ended.wall), start + duration), duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +124,21 @@ class _Line:
     doubt: bool
 
     @property
+    def phone(self) -> str:
+        """The number as a call may hold it: a driver may be anybody's."""
+        return _NOT_PHONE.sub("", self.event.phone)[:MOST_PHONE]
+
+    @property
+    def changed(self) -> Stamp:
+        """When the port came into this state: now, or before where the board says it late."""
+        ago = min(max(0.0, self.event.ago), LONGEST_TIMELEN)
+        return Stamp(self.at.wall - ago, self.at.monotonic - ago)
+
+    @property
     def began(self) -> Stamp | None:
         """When the present call began by TIMELEN; None where that is not said, or not needed."""
+        if self.event.ago > 0:
+            return self.changed
         timelen = self.event.timelen
         # A ringing port is not in a call yet, so 0 says nothing there.
         silent = timelen == 0 and self.event.state is LineState.RINGING
@@ -162,6 +166,7 @@ class ChannelTracker:
         self._rung_out = False
         self._last_line: Stamp | None = None
         self._free_at = -math.inf
+        self._ended_at = -math.inf
         self._moves_free: dict[_Phase, Callable[[_Line], list[Step]]] = {
             _Phase.FREE: lambda _: [],
             _Phase.RINGING: self._rings,
@@ -196,6 +201,8 @@ class ChannelTracker:
     def hear(self, event: ChannelState, at: Stamp) -> list[Step]:
         """Take what the board says about this port, heard at `at`."""
         steps = self.tick(at)
+        if event.assumed and self._call is not None:
+            return steps
         line = _Line(event, at, event.asked or self._held or self.state is None)
         said = _PHASES[event.state]
         if self._call is None:
@@ -281,24 +288,19 @@ class ChannelTracker:
         return Direction.OUT if taken_here and not line.doubt else Direction.UNKNOWN
 
     def _start(self, line: _Line, direction: Direction, *, talking: bool) -> list[Step]:
-        began = self._not_before_free(line.began or line.at, line.at)
+        free = self._ended_at if line.event.ago > 0 else min(self._free_at, line.at.monotonic)
+        began = _not_before(free, line.began or line.at)
         self._call = Call(
             board=self.board,
             channel=self.channel,
             direction=direction,
-            phone=line.event.phone[:MOST_PHONE],
+            phone=line.phone,
             started=began,
             answered=began if talking else None,
             ended=None,
             last_heard=line.at,
         )
         return [Started(self._call)]
-
-    def _not_before_free(self, began: Stamp, at: Stamp) -> Stamp:
-        earliest = min(self._free_at, at.monotonic)
-        if began.monotonic >= earliest:
-            return began
-        return Stamp(began.wall + (earliest - began.monotonic), earliest)
 
     def _answered(self, line: _Line, call: Call) -> list[Step]:
         if self._is_another(line, call) and not self._same_caller(line, call):
@@ -308,6 +310,8 @@ class ChannelTracker:
         return self._changed(told, line)
 
     def _moment_of_answer(self, line: _Line, call: Call) -> Stamp:
+        if line.event.ago > 0:
+            return _not_before(call.started.monotonic, line.changed)
         # Some boards count TIMELEN from the answer, others from the first ring.
         if line.began and line.began.monotonic > call.last_heard.monotonic:
             return line.began
@@ -315,11 +319,11 @@ class ChannelTracker:
 
     def _same_caller(self, line: _Line, call: Call) -> bool:
         """A TIMELEN that began later may count from the answer: is it still who rang?"""
-        said = line.event.phone
+        said = line.phone
         if line.event.peer is Peer.OUTGOING:
             return False
         if said and call.phone:
-            return said.startswith(call.phone) or call.phone.startswith(said)
+            return not _numbers_differ(said, call.phone)
         return not self._held
 
     def _goes_on(self, line: _Line, call: Call) -> list[Step]:
@@ -333,16 +337,21 @@ class ChannelTracker:
         return [*ended, *self._rings(line)]
 
     def _hung_up(self, line: _Line, call: Call) -> list[Step]:
-        return self._end(call, call.last_heard if self._held else line.at)
+        return self._end(call, call.last_heard if self._held else line.changed)
 
     @staticmethod
     def _is_another(line: _Line, call: Call) -> bool:
-        """One call's end and the next one's start were not heard: TIMELEN gives that away."""
-        return line.began is not None and _between(call.last_heard, line.began) > TOLERANCE
+        """One call's end and the next one's start were not heard: TIMELEN gives that away.
+
+        Where it says nothing of a port that rang, another number does.
+        """
+        if line.began is not None:
+            return _between(call.last_heard, line.began) > TOLERANCE
+        return line.doubt and call.answered is None and _numbers_differ(line.phone, call.phone)
 
     def _told(self, call: Call, line: _Line) -> Call:
         """Take number and direction from a line about the same call."""
-        said = line.event.phone[:MOST_PHONE]
+        said = line.phone
         direction = call.direction if self._rang else _BY_PEER.get(line.event.peer, call.direction)
         # A number grows as it is dialled, and may come late; a shorter one is an older one.
         phone = said if len(said) >= len(call.phone) else call.phone
@@ -358,8 +367,19 @@ class ChannelTracker:
         earliest = call.answered or call.started
         ended = when if when.monotonic >= earliest.monotonic else earliest
         self._call = None
-        self._free_at = ended.monotonic
+        self._free_at = self._ended_at = ended.monotonic
         return [Ended(replace(call, ended=ended))]
+
+
+def _not_before(earliest: float, moment: Stamp) -> Stamp:
+    """Return the moment, put off to the monotonic time `earliest` where it lies before that."""
+    wait = earliest - moment.monotonic
+    return Stamp(moment.wall + wait, earliest) if wait > 0 else moment
+
+
+def _numbers_differ(one: str, other: str) -> bool:
+    """Two known numbers, neither of which is the beginning of the other."""
+    return bool(one and other) and not (one.startswith(other) or other.startswith(one))
 
 
 def _between(start: Stamp, end: Stamp) -> float:

@@ -80,6 +80,9 @@ def _boot_id() -> str:
 
 AGREEMENT = 10.0
 """Seconds by which the platform's clock and ours may differ and still agree: its answer travels."""
+JUMP = 2.0
+"""Seconds by which the wall clock may come apart from the monotonic one without having jumped: it
+drifts, and NTP draws it right."""
 PATIENCE = 10.0
 """Seconds after the start for which a likely but unconfirmed clock waits for a second opinion."""
 _TIME_ERROR = 5
@@ -118,7 +121,10 @@ class TrustedClock:
     def __init__(self, clock: Clock, synchronised: Callable[[], bool] = synchronised) -> None:
         self._clock = clock
         self._synchronised = synchronised
-        self._started = clock.monotonic()
+        started = clock.stamp()
+        self._started = started.monotonic
+        self.unset_began = None if started.wall >= EARLIEST_TRUE_TIME else _origin(started)
+        """What a clock that was never set showed as this boot began; None: it was set already."""
         self._platform: Stamp | None = None
         self._answered = False
 
@@ -149,6 +155,10 @@ class TrustedClock:
         platform = self._platform
         return platform is not None and abs(self._platform_now(platform) - wall) <= AGREEMENT
 
+    def vouches_for(self, stamp: Stamp) -> bool:
+        """Tell whether a stamp of this boot, of now or earlier, needs no correction later."""
+        return self.trusted and abs(self.correction(stamp)) <= JUMP
+
     def ready_in(self) -> float:
         """Seconds until records may carry times; 0: now. To be asked again after that."""
         if self.trusted or self._platform is not None:
@@ -175,3 +185,7 @@ class TrustedClock:
 
     def _platform_now(self, platform: Stamp) -> float:
         return platform.wall + self._clock.monotonic() - platform.monotonic
+
+
+def _origin(stamp: Stamp) -> float:
+    return stamp.wall - stamp.monotonic

@@ -12,7 +12,8 @@ from agent.intake import Intake
 from agent.ledger import Ledger
 from agent.ledger.rows import RecordingToSend, StoredCall
 from agent.parts import Alive, Part
-from agent.recordings.disk import Disk, look
+from agent.recordings.disk import Disk, DiskStatus, look
+from agent.recordings.matching import Recorded
 from agent.recordings.names import RecordingNames, display_name
 from agent.recordings.watcher import RecordingWatcher, WatcherView
 from agent.settings import Recordings
@@ -42,9 +43,17 @@ class Collection:
         zone = ZoneInfo(settings.timezone) if settings.timezone else None
         self._names = RecordingNames(settings.patterns, zone)
         self.intake = Intake(
-            settings, self._names, ledger, clock, boards, shown=self.shown, on_new=on_new
+            settings,
+            self._names,
+            ledger,
+            clock,
+            time,
+            boards,
+            shown=self.shown,
+            on_new=on_new,
+            alive=lambda: watching.beat(WATCHER_TURN_LONGEST),
         )
-        self._upkeep = Upkeep(settings, ledger, clock, time, disk=self.disk, shown=self.shown)
+        self.upkeep = Upkeep(settings, ledger, clock, time, disk=self.disk, shown=self.shown)
         self._watcher = RecordingWatcher(
             Path(settings.directory),
             self._names,
@@ -60,7 +69,7 @@ class Collection:
             self._watcher.run(stop)
 
         watching = Part("recordings", watch, clock)
-        self.parts = [watching, Part("upkeep", self._upkeep.run, clock)]
+        self.parts = [watching, Part("upkeep", self.upkeep.run, clock)]
 
     @property
     def directory(self) -> Path:
@@ -76,8 +85,12 @@ class Collection:
         return display_name(relative, self._names.facts(relative), masked=self._masked)
 
     def sound(self) -> bool:
-        """Tell whether the directory was there when last looked at."""
-        return self.directory.is_dir() and self._watcher.first_scan_done.is_set()
+        """Tell whether the directory is there, with its disk, and was looked through once.
+
+        What is not found in it otherwise is not gone.
+        """
+        away = {DiskStatus.NO_DISK, DiskStatus.NOT_MOUNTED}
+        return self._watcher.first_scan_done.is_set() and self.disk().status not in away
 
     def rescan(self) -> None:
         """Look at all files anew, soon."""
@@ -91,6 +104,10 @@ class Collection:
         """Tell whether a file of this call is still being written."""
         return self.intake.being_recorded(stored, self._watcher.growing())
 
+    def recordings_of(self, stored: StoredCall) -> list[Recorded]:
+        """What a call's recordings tell of it."""
+        return self.intake.recordings_of(stored)
+
     def after_delivery(self, item: RecordingToSend) -> None:
         """A recording was delivered, durably."""
-        self._upkeep.after_delivery(item)
+        self.upkeep.after_delivery(item)

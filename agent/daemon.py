@@ -24,9 +24,11 @@ from agent.instance import AnotherInstance, InstanceLock
 from agent.ledger import Ledger, LedgerError, LedgerTooNew, open_ledger, suspect
 from agent.ledger.rows import DialCounts, QueueCounts
 from agent.logs import Log, goes_to_journal, set_up
-from agent.recordings.disk import look
+from agent.parts import Nudge
+from agent.recordings.disk import look, missing_mount
 from agent.settings import Settings
 from agent.status import Status, StatusFile, as_json
+from agent.switchboard import Unwritten
 
 EXIT_STOPPED = 0
 EXIT_REFUSED = 1
@@ -55,15 +57,18 @@ class Daemon:
         self._status_file = StatusFile(Path(settings.status_file))
         self._problems = ProblemBook()
         self._log = self._set_up_log()
-        self._wake = threading.Event()
+        self._wake = Nudge()
         self._stop = False
         self._reload = False
         self._queue = False
         self._fed = 0.0
+        self._inherited: list[Unwritten] = []
+        """What was not written down as the last ledger failed; bounded as it was there."""
 
     def run(self) -> int:
         """Run until told to stop."""
         self._take_signals()
+        send_all_to_the_log()
         log.info("smarttel-agent %s begins, configured by %s", __version__, self._path)
         while not self._stop:
             try:
@@ -83,6 +88,10 @@ class Daemon:
         """Open what must survive. Raises OSError or LedgerError where it is not to be had yet."""
         directory = Path(self._settings.state_directory)
         with contextlib.ExitStack() as stack:
+            absent = missing_mount(directory)
+            if absent is not None:
+                # A ledger begun below the mount point would know nothing of what was delivered.
+                raise LedgerError(absent.reason)
             directory.mkdir(parents=True, exist_ok=True)
             stack.callback(InstanceLock(directory).close)
             ledger = open_ledger(directory, self._clock)
@@ -97,6 +106,12 @@ class Daemon:
 
     def _close(self, ledger: Ledger, directory: Path) -> None:
         damaged = ledger.damaged
+        if ledger.displaced:
+            try:
+                ledger.rescue()
+                log.warning("the ledger was removed or replaced while in use; it is opened anew")
+            except LedgerError as error:
+                log.error("the ledger was removed while in use, and can't be saved: %s", error)
         with contextlib.suppress(LedgerError):
             ledger.close()
         if damaged:
@@ -110,37 +125,55 @@ class Daemon:
             words = f"{error.filename or self._settings.state_directory}: {error.strerror}"
         finding = Finding("state-unusable", "", f"the state directory can't be used: {words}")
         self._status_file.write(as_json(self._bare_status(finding)))
+        # To wait is all that can be done: a process started anew would wait as well.
+        self._tell_systemd("WATCHDOG=1")
         self._pause(STATE_AGAIN)
 
     def _serve(self, ledger: Ledger) -> None:
         gateway = Gateway(
-            self._settings, ledger, self._clock, self._log.phones, on_change=self._wake.set
+            self._settings,
+            ledger,
+            self._clock,
+            self._log.phones,
+            on_change=self._wake.set,
+            inherited=self._inherited,
         )
+        self._inherited = []
         gateway.start()
         self._tell_systemd("READY=1")
         try:
-            while not self._stop and not ledger.damaged:
+            while not (self._stop or ledger.damaged or ledger.displaced):
                 wait = gateway.keep_house()
                 self._write_status(gateway)
                 self._log.handler.say_sums()
                 self._feed_watchdog(gateway)
-                self._pause(wait)
+                self._pause(SHORTEST_TURN if ledger.damaged else wait)
                 self._obey_signals(gateway)
         finally:
             gateway.stop()
+            if not self._stop:
+                self._inherited = gateway.handover()
+            elif gateway.holds_calls:
+                log.error("the agent ends with calls that the ledger did not take; they are lost")
 
     def _write_status(self, gateway: Gateway) -> None:
         try:
-            self._status_file.write(as_json(gateway.status()))
+            told = as_json(gateway.status())
         except LedgerError as error:
             finding = Finding("state-unusable", "", str(error))
-            self._status_file.write(as_json(self._bare_status(finding)))
+            told = as_json(self._bare_status(finding))
+        else:
+            self._problems.update([], self._clock.wall())
+        self._status_file.write(told)
 
     def _obey_signals(self, gateway: Gateway) -> None:
         if self._queue:
             self._queue = False
             gateway.look_at_queue()
-        if self._reload:
+        if self._reload and gateway.holds_calls:
+            # Other boards begin with what the ledger says of their calls.
+            log.warning("the new configuration waits until the ledger takes the calls in memory")
+        elif self._reload:
             self._reload = False
             self._tell_systemd("RELOADING=1")
             self._read_anew(gateway)
@@ -216,3 +249,15 @@ class Daemon:
             malformed=0,
             watcher=None,
         )
+
+
+def send_all_to_the_log() -> None:
+    """Have what libraries say past the log written as its lines are: sanitised, and counted."""
+
+    def failed(failure: threading.ExceptHookArgs) -> None:
+        name = failure.thread.name if failure.thread else "unknown"
+        if failure.exc_value is not None:
+            log.error("the thread %s failed", name, exc_info=failure.exc_value)
+
+    threading.excepthook = failed
+    logging.captureWarnings(True)

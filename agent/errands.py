@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from agent.boards.driver import DialRefused
@@ -20,7 +20,7 @@ from agent.ledger.errands import DIAL, FUNCTION, MOST_WAITING, Order
 from agent.ledger.rows import Errand, ErrandState
 from agent.platform.listing import CallToPlace, Entry, FunctionMessage, Listing, OtherEntry
 from agent.switchboard import Port, Switchboard
-from agent.text import printable
+from agent.text import masked_numbers, printable
 
 AFTER_PLACED = 3.0
 """Seconds for which a port that took an order is left alone, until it shows that it is in use."""
@@ -60,12 +60,14 @@ class Errands:
         *,
         dial: Callable[[int, int, str], None],
         shown: Callable[[str], str],
+        cannot_dial: Callable[[int], str] = lambda board: "",
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
         """`expire`: seconds that a call to place may wait for its port.
 
         `dial(board, channel, phone)` hands an order to the board; `shown` masks a number;
-        `on_change` is called when there is something new to show.
+        `cannot_dial` tells why a board never dials, "" where it does; `on_change` is called when
+        there is something new to show.
         """
         self._ledger = ledger
         self._switchboard = switchboard
@@ -75,6 +77,7 @@ class Errands:
         self._aliases = aliases
         self._dial = dial
         self._shown = shown
+        self._cannot_dial = cannot_dial
         self._on_change = on_change
         self._lock = threading.RLock()
         self._ordered: dict[Port, int] = {}
@@ -175,10 +178,18 @@ class Errands:
             else:
                 self._move(number, ErrandState.FAILED, answer.reason)
 
-    def link_lost(self, board: int) -> None:
-        """A board is gone: its open orders may have been obeyed or not, and are not repeated."""
+    def link_lost(self, board: int, channels: Collection[int] | None = None) -> None:
+        """Ports of a board are gone, all where `channels` is None.
+
+        Their open orders may have been obeyed or not, and are not repeated.
+        """
         with self._lock:
-            for port in [port for port in self._ordered if port[0] == board]:
+            lost = [
+                port
+                for port in self._ordered
+                if port[0] == board and (channels is None or port[1] in channels)
+            ]
+            for port in lost:
                 self._move(
                     self._ordered.pop(port), ErrandState.FAILED, "the board was lost; not repeated"
                 )
@@ -197,7 +208,8 @@ class Errands:
     ) -> None:
         if isinstance(entry, OtherEntry):
             self.counts.ignored += 1
-            log.info("%s: an entry of status %d is left: %s", source, entry.status, entry.text)
+            words = masked_numbers(entry.text)
+            log.info("%s: an entry of status %d is left: %s", source, entry.status, words)
         elif isinstance(entry, CallToPlace):
             self._journal_call(source, entry)
         else:
@@ -211,8 +223,8 @@ class Errands:
                 log.warning("a message names the function %s, which is unknown", entry.name)
 
     def _journal_call(self, source: str, entry: CallToPlace) -> None:
-        since = self._clock.wall() - max(self._expire, SAME_ORDER)
-        if self._ledger.errands.same_as_recent(entry.key, source, since):
+        seconds = max(self._expire, SAME_ORDER)
+        if self._ledger.errands.same_as_recent(entry.key, source, seconds):
             return
         board = self._board(entry.serial)
         order = Order(
@@ -249,7 +261,10 @@ class Errands:
         assert errand.channel is not None
         port = (errand.board, errand.channel)
         now = self._clock.monotonic()
-        if now >= errand.expires:
+        never = self._cannot_dial(errand.board)
+        if never:
+            self._move(errand.id, ErrandState.FAILED, never)
+        elif now >= errand.expires:
             words = f"its port was not free within {self._expire:g} s"
             self._move(errand.id, ErrandState.EXPIRED, words)
         elif (

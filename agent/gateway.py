@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from agent.boards.events import DialAnswer
-from agent.clock import Clock, TrustedClock
+from agent.clock import Clock, TrustedClock, synchronised
 from agent.collection import Collection
 from agent.health import ProblemBook, Situation, assess, health_of
 from agent.ledger import Ledger, LedgerError, damaged_ledgers
 from agent.lines import Lines
 from agent.logs import Phones
 from agent.parts import Part
+from agent.recordings.disk import look
 from agent.settings import Settings
 from agent.status import Status
+from agent.switchboard import Unwritten
 from agent.uplink import Uplink
 
 LOOK_BACK = 86_400.0
@@ -28,6 +30,8 @@ LAST_GRACE = 1.0
 """Seconds for the threads to end after their requests were cut off."""
 LONGEST_TURN = 5.0
 """Seconds between two rounds of housekeeping: the status file promises no longer."""
+WRITE_AGAIN = 1.0
+"""Seconds between attempts to write down what the ledger did not take: it is in memory so long."""
 
 log = logging.getLogger(__name__)
 
@@ -43,18 +47,25 @@ class Gateway:
         phones: Phones,
         *,
         on_change: Callable[[], None],
+        synchronised: Callable[[], bool] = synchronised,
+        inherited: Sequence[Unwritten] = (),
     ) -> None:
-        """`on_change` is called, from any thread, when there is something new for the status."""
+        """`on_change` is called, from any thread, when there is something new for the status.
+
+        `synchronised` tells whether the wall clock is held by NTP; `inherited` is what a gateway on
+        another ledger handed over.
+        """
         self._settings = settings
+        self._state_directory = Path(settings.state_directory)
         self._ledger = ledger
         self._clock = clock
         self._phones = phones
         self._on_change = on_change
-        self._time = TrustedClock(clock)
+        self._time = TrustedClock(clock, synchronised)
         self._started = clock.wall()
         self._problems = ProblemBook()
         ledger.deliveries.begin_waiting(settings.recordings.attach_window, new_boot=ledger.new_boot)
-        self._lines = self._make_lines()
+        self._lines = self._make_lines(inherited)
         self._collection = self._make_collection()
         self._uplink = self._make_uplink()
         self._uplink.errands.recover()
@@ -69,6 +80,10 @@ class Gateway:
         ended = self._end(self._parts(), self._uplink)
         self._lines.switchboard.save()
         return ended
+
+    def handover(self) -> list[Unwritten]:
+        """What a gateway on another ledger must know, where this one's failed; after `stop`."""
+        return self._lines.switchboard.handover()
 
     def reload(self, settings: Settings, phones: Phones) -> None:
         """Go on as newly configured; what the change does not touch is left alone."""
@@ -88,8 +103,10 @@ class Gateway:
         if new_collection:
             self._collection = self._make_collection()
         if new_uplink:
-            self._uplink = self._make_uplink()
-            self._uplink.errands.take_over()
+            uplink = self._make_uplink()
+            # First: the links' threads go on, and would order a second call on the same port.
+            uplink.errands.take_over()
+            self._uplink = uplink
         parts = [
             *(self._lines.parts if new_lines else ()),
             *(self._collection.parts if new_collection else ()),
@@ -107,14 +124,23 @@ class Gateway:
     def keep_house(self) -> float:
         """Do what is due by the clock; return the seconds until the next round."""
         try:
+            if self._ledger.trouble:
+                self._ledger.try_again()
             self._lines.switchboard.tick()
             waits = [self._collection.intake.match_waiting()]
             self._uplink.errands.pump()
             waits.append(self._uplink.errands.due())
         except LedgerError as error:
             log.error("the ledger can't be used just now: %s", error)
-            return LONGEST_TURN
+            return WRITE_AGAIN
+        if self._ledger.trouble or self.holds_calls:
+            waits.append(WRITE_AGAIN)
         return min([LONGEST_TURN, *(wait for wait in waits if wait is not None)])
+
+    @property
+    def holds_calls(self) -> bool:
+        """Tell whether there are calls in memory that the ledger has not taken yet."""
+        return self._lines.switchboard.unwritten > 0
 
     @property
     def alive(self) -> bool:
@@ -162,11 +188,11 @@ class Gateway:
             satellite=self._uplink.identity.satellite(),
             recordings_trouble=self._collection.view().trouble,
             damaged=tuple(
-                path.name for path in damaged_ledgers(Path(self._settings.state_directory))
+                path.name for path in damaged_ledgers(self._state_directory)
             ),
             unwritten=switchboard.unwritten,
             dropped=switchboard.dropped,
-            state_trouble="",
+            state_trouble=self._ledger.trouble or look(self._state_directory, None).reason,
             parts=tuple(part.view() for part in self._parts()),
         )
 
@@ -191,7 +217,7 @@ class Gateway:
         deadline = self._clock.monotonic() + seconds
         return [part for part in parts if not part.ended(deadline - self._clock.monotonic())]
 
-    def _make_lines(self) -> Lines:
+    def _make_lines(self, inherited: Sequence[Unwritten] = ()) -> Lines:
         return Lines(
             self._settings.boards,
             self._settings.recordings.attach_window,
@@ -202,6 +228,7 @@ class Gateway:
             on_calls=self._calls_changed,
             on_dial_answer=self._dial_answered,
             on_link=self._link_changed,
+            inherited=inherited,
         )
 
     def _make_collection(self) -> Collection:
@@ -232,7 +259,11 @@ class Gateway:
         self._uplink.errands.pump()
 
     def _calls_changed(self) -> None:
-        self._collection.intake.match_waiting()
+        # In the thread of a board, which the ledger's troubles must not end.
+        try:
+            self._collection.intake.match_waiting()
+        except LedgerError as error:
+            log.error("recordings wait for their calls, the ledger can't be used: %s", error)
         self._uplink.bell.ring()
 
     def _recordings_changed(self) -> None:
@@ -243,9 +274,9 @@ class Gateway:
     def _dial_answered(self, board: int, answer: DialAnswer) -> None:
         self._uplink.errands.answered(board, answer)
 
-    def _link_changed(self, board: int, up: bool) -> None:
+    def _link_changed(self, board: int, channels: Sequence[int], up: bool) -> None:
         if not up:
-            self._uplink.errands.link_lost(board)
+            self._uplink.errands.link_lost(board, channels)
         self._on_change()
 
 

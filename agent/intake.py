@@ -10,19 +10,18 @@ import hashlib
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
+from agent.call_times import own_times, spans_of
 from agent.calls import Call
-from agent.clock import EARLIEST_TRUE_TIME, Clock, Stamp
+from agent.clock import EARLIEST_TRUE_TIME, Clock, TrustedClock
 from agent.ledger import Ledger
-from agent.ledger.calls import FROM_RECORDING
 from agent.ledger.recordings import FileKey, NewRecording
 from agent.ledger.rows import KnownFile, State, StoredCall
 from agent.recordings.audio import Verdict
 from agent.recordings.files import open_recording
 from agent.recordings.judging import FinishedFile
-from agent.recordings.matching import SLACK, CallSpan, Recorded, best_call, call_of_its_own
+from agent.recordings.matching import SLACK, Recorded, best_call, call_of_its_own
 from agent.recordings.names import RecordingNames
 from agent.recordings.watcher import GrowingFile
 from agent.settings import Recordings
@@ -31,6 +30,8 @@ AT_ONCE = 200
 """Recordings without a call looked at in one go; the rest follows in the next."""
 BLOCK = 256 * 1024
 """Bytes read at once where two files are compared."""
+
+_MAY_BE_DELIVERED = frozenset({State.DELIVERED, State.RECORDING_TO_SEND})
 
 log = logging.getLogger(__name__)
 
@@ -44,23 +45,28 @@ class Intake:
         names: RecordingNames,
         ledger: Ledger,
         clock: Clock,
+        time: TrustedClock,
         boards: Sequence[int],
         *,
         shown: Callable[[str], str],
         on_new: Callable[[], None],
+        alive: Callable[[], None] = lambda: None,
     ) -> None:
         """`boards`: numbers of the boxes. `shown` makes a file's name fit for the log.
 
-        `on_new` is called when there may be something new to send.
+        `on_new` is called when there may be something new to send; `alive` before each file that
+        is read whole.
         """
         self._settings = settings
         self._directory = Path(settings.directory)
         self._names = names
         self._ledger = ledger
         self._clock = clock
+        self._time = time
         self._boards = boards
         self._shown = shown
         self._on_new = on_new
+        self._alive = alive
         self._lock = threading.Lock()
 
     def known(self, keys: Sequence[FileKey]) -> set[FileKey]:
@@ -69,12 +75,11 @@ class Intake:
 
     def take(self, files: Sequence[FinishedFile]) -> None:
         """Write finished files down, with their calls where these are known."""
-        with self._lock:
-            # Reading them takes a while, in which the ledger must stay free for the calls.
-            touched = self._digests_of_touched(files)
-            with self._ledger.transaction():
-                for file in files:
-                    self._take(file, touched)
+        # Reading them takes a while, in which nothing of the calls' may wait for a lock.
+        touched = self._digests_of_touched(files)
+        with self._lock, self._ledger.transaction():
+            for file in files:
+                self._take(file, touched)
         self._on_new()
 
     def match_waiting(self) -> float | None:
@@ -97,24 +102,31 @@ class Intake:
             self._on_new()
         if len(waiting) == AT_ONCE > len(left):
             return 0.0
-        return max(0.0, min(left) - now) if left else None
+        return max(min(left) - now, self._time.ready_in()) if left else None
 
     def _match(self, file: KnownFile, duration: float | None, *, over: bool) -> bool:
         """Attach a recording to its call; to one of its own where its wait is over."""
         recorded = self._recorded(file, duration)
         call_id = self._call_of(recorded)
-        if call_id is None and over:
+        # Before the time is known a call may be there, and its recording named by a truer clock.
+        if call_id is None and over and not self._time.ready_in():
             call_id = self._book_on_its_own(file, recorded)
         if call_id is None:
             return False
         self._ledger.recordings.attach(file.id, call_id)
         return True
 
+    def recordings_of(self, stored: StoredCall) -> list[Recorded]:
+        """What a call's recordings tell of it."""
+        found = self._ledger.recordings.of_call(stored.id)
+        return [self._recorded(file, duration) for file, duration in found]
+
     def being_recorded(self, stored: StoredCall, growing: Sequence[GrowingFile]) -> bool:
         """Tell whether one of the files still being written is of this call."""
         now = self._clock.wall()
+        spans = spans_of(stored, self._clock, self._time)
         return any(
-            best_call(Recorded(file.facts, None, file.modified), _spans(stored), now) is not None
+            best_call(Recorded(file.facts, None, file.modified), spans, now) is not None
             for file in growing
         )
 
@@ -156,9 +168,13 @@ class Intake:
         if same:
             if same[0].state is State.MISSING:
                 self._ledger.deliveries.restored(same[0].id, same[0].call_id, call_due)
+            else:
+                self._ledger.recordings.returned(same[0].id)
         elif last.state is not State.DELIVERED:
-            self._ledger.recordings.replace(last.id, new, call_due=call_due)
-            self._tell(last.id, new, last.call_id)
+            # A recorder that overwrites a name may have another call in it by now.
+            call_id = self._call_of(Recorded.of(file)) or last.call_id
+            self._ledger.recordings.replace(last.id, new, call_id, call_due=call_due)
+            self._tell(last.id, new, call_id)
         elif file.relative in touched and touched[file.relative] == last.sha256:
             self._ledger.recordings.touch(last.id, new.modified_ns)
         else:
@@ -178,7 +194,17 @@ class Intake:
     def _call_of(self, recorded: Recorded) -> int | None:
         begins, ends = zip(*recorded.spans(), strict=True)
         calls = self._ledger.calls.around(min(begins) - SLACK, max(ends) + SLACK)
-        spans = [span for stored in calls for span in _spans(stored)]
+        boot = self._clock.boot
+        if max(ends) >= EARLIEST_TRUE_TIME:
+            known = {stored.id for stored in calls}
+            unset = self._ledger.calls.never_set(boot)
+            return self._best(recorded, calls + [one for one in unset if one.id not in known])
+        # Each boot whose clock is not set begins in the same hour: the present one goes before.
+        found = self._best(recorded, [stored for stored in calls if stored.boot == boot])
+        return found or self._best(recorded, [one for one in calls if one.boot != boot])
+
+    def _best(self, recorded: Recorded, calls: Sequence[StoredCall]) -> int | None:
+        spans = [span for stored in calls for span in spans_of(stored, self._clock, self._time)]
         found = best_call(recorded, spans, self._clock.wall())
         return None if found is None else found.call_id
 
@@ -187,10 +213,7 @@ class Intake:
 
     def _book_on_its_own(self, file: KnownFile, recorded: Recorded) -> int:
         own = call_of_its_own(recorded)
-        now = self._clock.stamp()
-        start, end = (
-            Stamp(wall, now.monotonic - (now.wall - wall)) for wall in (own.start, own.end)
-        )
+        boot, start, end = own_times(own, recorded.modified, self._clock, self._time)
         call = Call(
             board=own.board if own.board is not None else self._boards[0],
             channel=own.channel,
@@ -198,28 +221,26 @@ class Intake:
             phone=own.phone,
             started=start,
             answered=start,
-            ended=None,
+            ended=end,
             last_heard=end,
         )
-        trusted = own.start >= EARLIEST_TRUE_TIME
-        number = self._ledger.calls.begin(call, clock_trusted=trusted, source=FROM_RECORDING)
-        self._ledger.calls.end(
-            number,
-            replace(call, ended=end),
-            clock_trusted=trusted,
-            wait_for_recording=0.0,
-        )
+        trusted = end.wall >= EARLIEST_TRUE_TIME
+        number = self._ledger.calls.add_told(call, clock_trusted=trusted, boot=boot)
         shown = self._shown(file.relative)
         log.info("%s belongs to no known call and gets a record of its own", shown)
         return number
 
     def _digests_of_touched(self, files: Sequence[FinishedFile]) -> dict[str, str]:
-        """SHA-256 of the files that were delivered and have a new time: are they the same?"""
+        """SHA-256 of the files that were delivered and have a new time: are they the same?
+
+        Of those on their way, too: their delivery may end while they are read.
+        """
         digests: dict[str, str] = {}
         for file in files:
             last = next(iter(self._ledger.recordings.find(file.relative)), None)
-            if last is None or last.state is not State.DELIVERED or last.size != file.size:
+            if last is None or last.state not in _MAY_BE_DELIVERED or last.size != file.size:
                 continue
+            self._alive()
             # One that vanishes meanwhile counts as another, and turns out to be missing.
             with contextlib.suppress(OSError):
                 digests[file.relative] = self._digest(file.relative)
@@ -240,21 +261,3 @@ class Intake:
             log.info("recording %d (%s) waits for its call", number, shown)
         else:
             log.info("recording %d (%s) belongs to call %d", number, shown, call_id)
-
-
-def _spans(stored: StoredCall) -> list[CallSpan]:
-    """A call as matching sees it; twice where its times were corrected after they were named."""
-    call = stored.call
-    offsets = {0.0, stored.clock_offset}
-    return [
-        CallSpan(
-            call_id=stored.id,
-            board=call.board,
-            channel=call.channel,
-            direction=call.direction,
-            phone=call.phone,
-            started=call.started.wall - offset,
-            ended=None if call.ended is None else call.ended.wall - offset,
-        )
-        for offset in sorted(offsets)
-    ]

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from agent.clock import Clock
 
 RESTART_AFTER = 5.0
 """Seconds before a part that failed begins anew: long enough for its cause to pass, or be seen."""
+
+FAILING_FOR = 60.0
+"""Seconds for which a failure is shown: a part that fails each time it begins is seen to."""
 
 Alive = Callable[[float], None]
 """Says: I live, and will say so again within this many seconds."""
@@ -45,6 +50,34 @@ class Bell:
                 self._condition.wait(max(0.0, seconds))
 
 
+class Nudge:
+    """Wakes one thread, from any other or from a signal's handler.
+
+    A handler runs in between two instructions of the main thread. Where that one just holds the
+    lock of an Event, a handler that sets it would wait for ever; a SimpleQueue may be put into at
+    any moment.
+    """
+
+    def __init__(self) -> None:
+        self._nudges: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def set(self) -> None:
+        """End the present wait, or the next one."""
+        if self._nudges.empty():
+            self._nudges.put(None)
+
+    def wait(self, seconds: float) -> None:
+        """Wait for so many seconds at most."""
+        with suppress(queue.Empty):
+            self._nudges.get(timeout=max(0.0, seconds))
+
+    def clear(self) -> None:
+        """Forget what came since."""
+        with suppress(queue.Empty):
+            while True:
+                self._nudges.get_nowait()
+
+
 @dataclass(frozen=True, slots=True)
 class PartView:
     """A part as the health check sees it."""
@@ -53,6 +86,8 @@ class PartView:
     alive: bool
     failures: int
     last_failure: str
+    failing: bool = False
+    """True: it failed a moment ago, and may again."""
 
 
 class Part:
@@ -70,6 +105,7 @@ class Part:
         self._deadline = float("inf")
         self._failures = 0
         self._last_failure = ""
+        self._failed_at = float("-inf")
         # Daemonic: a thread caught in a silent network must not hold up the end of the process.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -92,7 +128,8 @@ class Part:
     def view(self) -> PartView:
         """Whether the job lives, and how often it failed."""
         alive = self._thread.is_alive() and self._clock.monotonic() <= self._deadline
-        return PartView(self.name, alive, self._failures, self._last_failure)
+        failing = self._clock.monotonic() - self._failed_at < FAILING_FOR
+        return PartView(self.name, alive, self._failures, self._last_failure, failing)
 
     def beat(self, within: float) -> None:
         """Say that the job lives, and will say so again within so many seconds."""
@@ -105,10 +142,12 @@ class Part:
                 if self.stop.is_set():
                     return
                 failure = "ended without being asked"
+                log.error("%s %s; it begins anew in %g s", self.name, failure, RESTART_AFTER)
             except Exception as error:  # whatever it is, the others go on
                 failure = f"{type(error).__name__}: {error}"
                 log.exception("%s failed; it begins anew in %g s", self.name, RESTART_AFTER)
             self._failures += 1
             self._last_failure = failure
+            self._failed_at = self._clock.monotonic()
             self.beat(RESTART_AFTER * 2)
             self.stop.wait(RESTART_AFTER)

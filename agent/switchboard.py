@@ -8,12 +8,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from agent.boards.events import BoardHello, ChannelState, DialAnswer, Event, LineState, Peer
+from agent.call_times import in_this_boot
 from agent.calls import Call, Changed, ChannelTracker, Ended, Started, Step
-from agent.clock import Clock, Stamp, TrustedClock
+from agent.clock import EARLIEST_TRUE_TIME, Clock, Stamp, TrustedClock
 from agent.ledger import Ledger, LedgerError
 from agent.ledger.rows import StoredCall
 
@@ -22,6 +23,9 @@ MOST_UNWRITTEN = 10_000
 gateway. Beyond it no call is begun; what has begun is also ended, so each port may add one."""
 MISSED_NEED_NO_WAIT = 0.0
 """Seconds that the record of a call nobody answered waits for a recording: there is none."""
+HELLO_APART = 60.0
+"""Seconds between two lines about one board's firmware: a board that starts anew again and again,
+or is none, says HELLO hundreds of times a second."""
 
 Port = tuple[int, int]
 """Number of the box, RJ11 port."""
@@ -43,11 +47,15 @@ class ChannelView:
 
 
 @dataclass(frozen=True, slots=True)
-class _Unwritten:
+class Unwritten:
+    """A step of a call that the ledger has not taken yet."""
+
     port: Port
-    step: Started | Ended
+    step: Step
     trusted: bool
+    """Its times need no correction later."""
     uncertain: bool
+    """It ended while the agent was down."""
 
 
 class Switchboard:
@@ -55,7 +63,7 @@ class Switchboard:
 
     def __init__(
         self,
-        channels: Mapping[int, int],
+        channels: Mapping[int, int | Collection[int]],
         ledger: Ledger,
         clock: Clock,
         time: TrustedClock,
@@ -64,8 +72,10 @@ class Switchboard:
         on_change: Callable[[], None],
         on_calls: Callable[[], None],
         on_dial_answer: Callable[[int, DialAnswer], None],
+        inherited: Sequence[Unwritten] = (),
     ) -> None:
-        """`channels`: number of ports by number of the box.
+        """`channels`: by number of the box, how many ports it has, or their numbers.
+        `inherited`: what another switchboard handed over.
 
         `on_change` is called when a port changed, `on_calls` when the ledger has other calls
         than before, `on_dial_answer` with the box and its answer to an order.
@@ -80,18 +90,23 @@ class Switchboard:
         self._lock = threading.RLock()
         self._trackers = {
             (board, channel): ChannelTracker(board, channel)
-            for board, count in sorted(channels.items())
-            for channel in range(1, count + 1)
+            for board, ports in sorted(channels.items())
+            for channel in (range(1, ports + 1) if isinstance(ports, int) else sorted(ports))
         }
-        self._up: set[int] = set()
+        self._up: set[Port] = set()
+        """Ports whose link is up."""
+        self._hellos: dict[int, tuple[BoardHello, float]] = {}
+        """What each board last said of itself in the log, and when (monotonic seconds)."""
         self._numbers: dict[Port, int] = {}
-        self._resumed: set[Port] = set()
+        self._resumed: dict[Port, bool] = {}
+        """Ports whose call is known from the ledger alone, and whether its times are true."""
         self._answered: dict[Port, bool] = {}
         self._given_up: set[Port] = set()
         self._unsaved: dict[Port, Call] = {}
         self._save_now = False
-        self._unwritten: deque[_Unwritten] = deque()
+        self._unwritten: deque[Unwritten] = deque()
         self._dropped = 0
+        self._take_over(inherited)
         self._resume()
 
     @property
@@ -112,32 +127,37 @@ class Switchboard:
                 if isinstance(event, ChannelState):
                     changed |= self._hear_channel(board, event, at)
                 elif isinstance(event, BoardHello):
-                    log.info(
-                        "board %d: firmware %s, %d ports", board, event.firmware, event.channels
-                    )
+                    self._greet(board, event, at)
             written = self._write()
         for event in events:
             if isinstance(event, DialAnswer):
                 self._on_dial_answer(board, event)
         self._tell(changed, written)
 
-    def heard(self, board: int, at: Stamp) -> None:
-        """Take it that a board was heard and no line of it is missing: its ports are as before."""
-        with self._lock:
-            for (serial, _), tracker in self._trackers.items():
-                if serial == board:
-                    tracker.alive(at)
+    def heard(self, board: int, at: Stamp, channels: Collection[int] | None = None) -> None:
+        """Take it that a board was heard and no line of it is missing: its ports are as before.
 
-    def link(self, board: int, up: bool, at: Stamp) -> None:
-        """Take it that a board's link came up or went down."""
+        `channels`: the ports for which that is so; None: all.
+        """
         with self._lock:
+            for port in self._ports(board, channels):
+                self._trackers[port].alive(at)
+
+    def link(
+        self, board: int, up: bool, at: Stamp, channels: Collection[int] | None = None
+    ) -> None:
+        """Take it that a board's link came up or went down; `channels`: of these ports, None: all.
+
+        Ports of one board have links of their own where the board is a pool.
+        """
+        with self._lock:
+            ports = self._ports(board, channels)
             if up:
-                self._up.add(board)
+                self._up.update(ports)
             else:
-                self._up.discard(board)
-                for port, tracker in self._trackers.items():
-                    if port[0] == board:
-                        self._take(port, tracker.lost(at))
+                self._up.difference_update(ports)
+                for port in ports:
+                    self._take(port, self._trackers[port].lost(at))
             written = self._write()
         self._tell(True, written)
 
@@ -160,11 +180,27 @@ class Switchboard:
             self._save_now |= bool(self._unsaved)
             self._write()
 
+    def handover(self) -> list[Unwritten]:
+        """What a switchboard on another ledger must know, where this one's failed: what was not
+        written, and each call as it is now.
+        """
+        with self._lock:
+            going_on = [
+                Unwritten(port, Changed(tracker.call), self._time.trusted, port in self._resumed)
+                for port, tracker in self._trackers.items()
+                if tracker.call is not None and port not in self._given_up
+            ]
+            return [*self._unwritten, *going_on]
+
     def idle(self, board: int, channel: int) -> bool:
         """Tell whether a port is on hook and its board is heard."""
         with self._lock:
             tracker = self._trackers.get((board, channel))
-            return tracker is not None and board in self._up and tracker.state is LineState.ON_HOOK
+            return (
+                tracker is not None
+                and (board, channel) in self._up
+                and tracker.state is LineState.ON_HOOK
+            )
 
     def has_port(self, board: int, channel: int) -> bool:
         """Tell whether there is such a port."""
@@ -182,9 +218,17 @@ class Switchboard:
                 _view(tracker) for (serial, _), tracker in self._trackers.items() if serial == board
             ]
 
-    def is_up(self, board: int) -> bool:
-        """Tell whether a board's link is up."""
-        return board in self._up
+    def is_up(self, board: int, channel: int | None = None) -> bool:
+        """Tell whether the link of a port is up; of all ports of the board where none is named."""
+        ports = self._ports(board, None if channel is None else (channel,))
+        return bool(ports) and self._up.issuperset(ports)
+
+    def _ports(self, board: int, channels: Collection[int] | None) -> list[Port]:
+        return [
+            port
+            for port in self._trackers
+            if port[0] == board and (channels is None or port[1] in channels)
+        ]
 
     def _tell(self, changed: bool, written: bool) -> None:
         # Outside the lock and last: whatever these do, what was heard is taken.
@@ -192,6 +236,27 @@ class Switchboard:
             self._on_change()
         if written:
             self._on_calls()
+
+    def _take_over(self, inherited: Sequence[Unwritten]) -> None:
+        """Write down what an earlier switchboard could not. Raises LedgerError."""
+        if not inherited:
+            return
+        with self._ledger.transaction():
+            numbers = {
+                (stored.call.board, stored.call.channel): stored.id
+                for stored in self._ledger.calls.open_calls()
+            }
+            for entry in inherited:
+                call = entry.step.call
+                if not isinstance(entry.step, Started) and entry.port not in numbers:
+                    begun = replace(call, ended=None)
+                    numbers[entry.port] = self._ledger.calls.begin(
+                        begun, clock_trusted=entry.trusted
+                    )
+                if isinstance(entry.step, Changed):
+                    self._ledger.calls.change(numbers[entry.port], call)
+                else:
+                    self._write_step(entry, numbers)
 
     def _resume(self) -> None:
         now = self._clock.stamp()
@@ -208,17 +273,31 @@ class Switchboard:
             tracker.resume(call)
             self._numbers[port] = stored.id
             self._answered[port] = call.answered is not None
-            self._resumed.add(port)
+            self._resumed[port] = self._is_true(stored)
+
+    def _is_true(self, stored: StoredCall) -> bool:
+        """Tell whether the times of a call that nobody heard since need no correction."""
+        heard = stored.call.last_heard
+        if stored.boot == self._clock.boot:
+            return self._time.vouches_for(heard)
+        return stored.clock_trusted or heard.wall >= EARLIEST_TRUE_TIME
 
     def _end_unseen(self, stored: StoredCall, call: Call) -> None:
         log.warning("call %d can't go on, its port is gone; it ends as last heard", stored.id)
         self._ledger.calls.end(
             stored.id,
             replace(call, ended=call.last_heard),
-            clock_trusted=stored.clock_trusted,
+            clock_trusted=self._is_true(stored),
             wait_for_recording=self._attach_window,
             uncertain=True,
         )
+
+    def _greet(self, board: int, hello: BoardHello, at: Stamp) -> None:
+        known, said_at = self._hellos.get(board, (None, 0.0))
+        if hello == known or (known is not None and at.monotonic - said_at < HELLO_APART):
+            return
+        self._hellos[board] = (hello, at.monotonic)
+        log.info("board %d: firmware %s, %d ports", board, hello.firmware, hello.channels)
 
     def _hear_channel(self, board: int, event: ChannelState, at: Stamp) -> bool:
         port = (board, event.channel)
@@ -230,7 +309,7 @@ class Switchboard:
         steps = tracker.hear(event, at)
         self._take(port, steps)
         if not any(isinstance(step, Ended) for step in steps):
-            self._resumed.discard(port)
+            self._resumed.pop(port, None)
         return _view(tracker) != before
 
     def _take(self, port: Port, steps: Sequence[Step]) -> None:
@@ -243,7 +322,7 @@ class Switchboard:
                 self._change(port, step.call)
             else:
                 self._append(port, step)
-                self._resumed.discard(port)
+                self._resumed.pop(port, None)
 
     def _begin(self, port: Port, step: Started) -> None:
         if len(self._unwritten) >= MOST_UNWRITTEN:
@@ -255,17 +334,22 @@ class Switchboard:
         self._append(port, step)
 
     def _change(self, port: Port, call: Call) -> None:
-        """Digits that trickle in are saved by the next tick: a commit each would wear the flash."""
+        """Save an answer, or a caller's number, at once: nothing may tell it again.
+
+        Digits that trickle in are saved by the next tick: a commit each would wear the flash.
+        """
         answered = call.answered is not None
-        self._save_now |= answered != self._answered[port]
+        self._save_now |= not answered or not self._answered[port]
         self._answered[port] = answered
         self._unsaved[port] = call
 
     def _append(self, port: Port, step: Started | Ended) -> None:
         # What was known of the call before is in this step, too.
         self._unsaved.pop(port, None)
-        uncertain = port in self._resumed
-        self._unwritten.append(_Unwritten(port, step, self._time.trusted, uncertain))
+        # It may end at a moment before the clock was set.
+        moment = step.call.ended or step.call.started
+        trusted = self._resumed.get(port, self._time.vouches_for(moment))
+        self._unwritten.append(Unwritten(port, step, trusted, port in self._resumed))
 
     def _write(self) -> bool:
         """Write down all that waits for it, in one transaction; tell whether anything was."""
@@ -287,7 +371,7 @@ class Switchboard:
         self._save_now = False
         return True
 
-    def _write_step(self, entry: _Unwritten, numbers: dict[Port, int]) -> None:
+    def _write_step(self, entry: Unwritten, numbers: dict[Port, int]) -> None:
         call = entry.step.call
         if isinstance(entry.step, Started):
             numbers[entry.port] = self._ledger.calls.begin(call, clock_trusted=entry.trusted)
@@ -300,27 +384,6 @@ class Switchboard:
             wait_for_recording=self._attach_window if waits else MISSED_NEED_NO_WAIT,
             uncertain=entry.uncertain,
         )
-
-
-def in_this_boot(call: Call, now: Stamp) -> Call:
-    """Give a call of an earlier boot monotonic readings of this one.
-
-    Its own times keep their distances; the wall clock says how long ago it was last heard. One
-    that was not set yet (it shows a time before that) says nothing: then it was just now.
-    """
-    ago = max(0.0, now.wall - call.last_heard.wall)
-    shift = now.monotonic - ago - call.last_heard.monotonic
-
-    def converted(stamp: Stamp) -> Stamp:
-        return Stamp(stamp.wall, stamp.monotonic + shift)
-
-    return replace(
-        call,
-        started=converted(call.started),
-        answered=converted(call.answered) if call.answered else None,
-        ended=converted(call.ended) if call.ended else None,
-        last_heard=converted(call.last_heard),
-    )
 
 
 def _view(tracker: ChannelTracker) -> ChannelView:

@@ -12,6 +12,7 @@ from agent.ledger import Ledger, LedgerError
 from agent.ledger.rows import RecordingToSend
 from agent.parts import Alive
 from agent.recordings.disk import Disk, DiskStatus
+from agent.recordings.files import is_gone
 from agent.recordings.retention import DAY, DeliveredFile, Space, remove, retire
 from agent.settings import Recordings
 
@@ -49,6 +50,7 @@ class Upkeep:
         self._time = time
         self._disk = disk
         self._shown = shown
+        self._last_kept = 0
 
     def run(self, stop: threading.Event, alive: Alive) -> None:
         """Look after the disk until told to stop."""
@@ -67,7 +69,7 @@ class Upkeep:
         file = DeliveredFile(item.relative, item.size, item.modified_ns, 0.0, item.id)
         try:
             self._remove(file)
-        except OSError as error:
+        except (OSError, LedgerError) as error:
             self._say_stuck(1, file, error)
 
     def tidy(self) -> None:
@@ -75,6 +77,11 @@ class Upkeep:
 
         Raises LedgerError.
         """
+        if self._disk().status in {DiskStatus.NO_DISK, DiskStatus.NOT_MOUNTED}:
+            # Nothing is there to be removed, and to take that for "gone" would be wrong for ever.
+            return
+        if self._time.trusted:
+            self._ledger.recordings.date_anew()
         stuck: set[int] = set()
         for _ in range(MOST_ROUNDS):
             before = len(stuck)
@@ -91,6 +98,19 @@ class Upkeep:
         if self._time.trusted:
             days = max(self._settings.keep_days, HISTORY_DAYS)
             self._ledger.recordings.forget(self._clock.wall() - days * DAY, FORGET_AT_ONCE)
+            self._forget_kept()
+
+    def _forget_kept(self) -> None:
+        """Forget files that could not be sent and that somebody cleared away since."""
+        if self._disk().status is not DiskStatus.NORMAL:
+            return
+        before = self._clock.wall() - HISTORY_DAYS * DAY
+        page = self._ledger.recordings.kept(before, self._last_kept, PAGE)
+        gone = [number for number, relative in page if is_gone(self._directory, relative)]
+        if gone:
+            self._ledger.recordings.forget_kept(gone)
+        # A page a minute, round and round.
+        self._last_kept = page[-1][0] if len(page) == PAGE else 0
 
     def _due(self, stuck: Container[int]) -> list[DeliveredFile]:
         disk = self._disk()
@@ -126,8 +146,8 @@ class Upkeep:
         shown = self._shown(file.relative)
         log.info("recording %d (%s): %s", file.recording_id, shown, outcome.value)
 
-    def _say_stuck(self, count: int, first: DeliveredFile, error: OSError) -> None:
+    def _say_stuck(self, count: int, first: DeliveredFile, error: OSError | LedgerError) -> None:
         files = "1 delivered file" if count == 1 else f"{count} delivered files"
         shown = self._shown(first.relative)
-        reason = error.strerror or error
+        reason = getattr(error, "strerror", None) or error
         log.warning("%s can't be removed, first %s: %s; it is tried later", files, shown, reason)

@@ -57,9 +57,27 @@ class Ledger:
         return self._store.damaged
 
     @property
+    def displaced(self) -> bool:
+        """True: somebody removed or replaced the file; `rescue`, close and open the ledger anew."""
+        return self._store.displaced
+
+    def rescue(self) -> None:
+        """Close, and put all that the ledger holds back where its file lay. Raises LedgerError."""
+        self._store.rescue()
+
+    @property
     def commits(self) -> int:
         """Durable transactions so far."""
         return self._store.commits
+
+    @property
+    def trouble(self) -> str:
+        """Why the ledger could not be used when it last was to be; empty: it could."""
+        return self._store.trouble
+
+    def try_again(self) -> None:
+        """Write what is there already, to find out whether that can be done. Raises LedgerError."""
+        self._store.set_meta("boot", self._store.meta("boot", ""))
 
     def transaction(self) -> AbstractContextManager[None]:
         """Make several steps one: all durable together, or none."""

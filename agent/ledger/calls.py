@@ -11,6 +11,9 @@ from agent.ledger.store import Store
 FROM_BOARD = "board"
 FROM_RECORDING = "recording"
 
+_LENGTH = "(ended_monotonic - started_monotonic)"
+_JUMPED = f"abs(ended - started - {_LENGTH}) > 2.0"
+"""As the index says it (agent/clock.py, JUMP)."""
 MOST_CANDIDATES = 200
 """Calls looked at for one recording: more than all ports of all boxes can have at one moment."""
 
@@ -26,12 +29,16 @@ class CallBook:
     def begin(self, call: Call, *, clock_trusted: bool, source: str = FROM_BOARD) -> int:
         """Write a new call down; return its number."""
         with self._store.transaction():
-            number = self._store.next_id()
-            self._store.write(
-                f"INSERT INTO calls ({CALL_COLUMNS}) VALUES ({', '.join('?' * 18)})",
-                (number, call.board, call.channel, *_changeable(call))
-                + (self._clock.boot, int(clock_trusted), 0.0, 0, source),
-            )
+            return self._insert(call, self._clock.boot, clock_trusted, source)
+
+    def add_told(self, call: Call, *, clock_trusted: bool, boot: str) -> int:
+        """Write down a call that a recording alone tells of, its record to be sent at once.
+
+        `boot`: the one of its monotonic times; empty: an unknown one, whose clock was never set.
+        """
+        with self._store.transaction():
+            number = self._insert(call, boot, clock_trusted, FROM_RECORDING)
+            self._deliveries.add_record(number, 0.0)
             return number
 
     def change(self, number: int, call: Call) -> bool:
@@ -62,8 +69,8 @@ class CallBook:
             if not self.change(number, call):
                 return
             self._store.write(
-                "UPDATE calls SET clock_trusted = ?, end_uncertain = ? WHERE id = ?",
-                (int(clock_trusted), int(uncertain), number),
+                "UPDATE calls SET clock_trusted = ?, found_over = ? WHERE id = ?",
+                (int(clock_trusted), self._clock.wall() if uncertain else None, number),
             )
             self._deliveries.add_record(number, wait_for_recording)
 
@@ -77,23 +84,33 @@ class CallBook:
         return found[0] if found else None
 
     def around(self, start: float, end: float) -> list[StoredCall]:
-        """Calls of which any part lies between two wall times, the latest first.
+        """Calls of which any part lies between two wall times, and all that go on.
 
-        A call whose times were corrected is found by the times as they were, too: its recording
-        may be named by the clock before its correction.
+        One that ended unheard may have lasted until it was found over. One whose times were
+        corrected is found by the times as they were, too: its recording may be named by the clock
+        before its correction.
         """
-        overlap = "(ended IS NULL OR ended >= ?) AND started <= ?"
-        newest = f" ORDER BY ended IS NOT NULL, ended DESC LIMIT {MOST_CANDIDATES}"
-        # Calls are corrected after their end.
-        corrected = (
+        found = {stored.id: stored for stored in self._select("ended IS NULL")}
+        for overlap in (
+            f"ended >= ? AND ended - {_LENGTH} <= ? ORDER BY ended DESC",
+            # Where the clock was set during the call, the recorder may have named it before.
+            f"{_JUMPED} AND started + {_LENGTH} >= ? AND started <= ? ORDER BY started DESC",
+            "found_over >= ? AND started <= ? ORDER BY found_over DESC",
+            # Calls are corrected after their end.
             "clock_offset != 0 AND ended - clock_offset >= ? AND started - clock_offset <= ?"
-            f" ORDER BY ended - clock_offset DESC LIMIT {MOST_CANDIDATES}"
+            " ORDER BY ended - clock_offset DESC",
+        ):
+            for stored in self._select(f"{overlap} LIMIT {MOST_CANDIDATES}", start, end):
+                found.setdefault(stored.id, stored)
+        return list(found.values())
+
+    def never_set(self, boot: str) -> list[StoredCall]:
+        """Calls of a boot that ended before its clock was set, the latest first."""
+        return self._select(
+            f"boot = ? AND ended - clock_offset < {EARLIEST_TRUE_TIME}"
+            f" ORDER BY ended - clock_offset DESC LIMIT {MOST_CANDIDATES}",
+            boot,
         )
-        found = self._select(overlap + newest, start, end)
-        known = {stored.id for stored in found}
-        return found + [
-            stored for stored in self._select(corrected, start, end) if stored.id not in known
-        ]
 
     def last_unset_end(self, boot: str) -> float:
         """When the last of a boot's calls ended, by the clock that was never set in that boot.
@@ -107,14 +124,40 @@ class CallBook:
         )
         return float(row[0]) if row is not None and row[0] is not None else 0.0
 
+    def tell_start(self, number: int, channel: int, direction: str, second: int) -> int:
+        """Fix the second that a call's record gives as its start; return it.
+
+        Where another call of the same port and direction has that second already, on another box
+        or in a line that flickers, it is the nearest free one before: a sibling platform knows a
+        record by just these and refuses the second one for ever (PROTOCOL.md 2.2).
+        """
+        with self._store.transaction():
+            while self._store.row(
+                "SELECT 1 FROM calls WHERE channel = ? AND direction = ? AND told_start = ?"
+                " AND id != ?",
+                (channel, direction, second, number),
+            ):
+                second -= 1
+            self._store.write("UPDATE calls SET told_start = ? WHERE id = ?", (second, number))
+        return second
+
     def correct(self, number: int, offset: float) -> None:
         """Shift a call's wall times by `offset` seconds: its clock was wrong when it rang."""
         self._store.write(
             "UPDATE calls SET started = started + ?1, answered = answered + ?1,"
-            " ended = ended + ?1, heard = heard + ?1, clock_offset = clock_offset + ?1,"
-            " clock_trusted = 1 WHERE id = ?2",
+            " ended = ended + ?1, heard = heard + ?1, found_over = found_over + ?1,"
+            " clock_offset = clock_offset + ?1, clock_trusted = 1 WHERE id = ?2",
             (offset, number),
         )
+
+    def _insert(self, call: Call, boot: str, clock_trusted: bool, source: str) -> int:
+        number = self._store.next_id()
+        self._store.write(
+            f"INSERT INTO calls ({CALL_COLUMNS}) VALUES ({', '.join('?' * 18)})",
+            (number, call.board, call.channel, *_changeable(call))
+            + (boot, int(clock_trusted), 0.0, None, source),
+        )
+        return number
 
     def _select(self, condition: str, *parameters: object) -> list[StoredCall]:
         rows = self._store.rows(f"SELECT {CALL_COLUMNS} FROM calls WHERE {condition}", parameters)

@@ -12,6 +12,7 @@ from agent.ledger.rows import (
     CALL_COLUMNS,
     PLATFORM,
     SENDABLE,
+    Pick,
     RecordingToSend,
     RecordToSend,
     State,
@@ -20,7 +21,7 @@ from agent.ledger.rows import (
     stored_call,
     stored_time,
 )
-from agent.ledger.store import Store
+from agent.ledger.store import Row, Store
 
 RECORD = "record"
 RECORDING = "recording"
@@ -35,9 +36,14 @@ class DeliveryBook:
         self._target = target
 
     def add_record(self, call_id: int, wait_for_recording: float) -> None:
-        """A call has ended: its record is to be sent, at once where a recording is here already."""
+        """A call has ended: its record is to be sent, at once where a recording is here already.
+
+        A call that was found over waits all the same: when it ended, its recordings alone tell,
+        and the last of them tells best.
+        """
         with self._store.transaction():
-            waits = wait_for_recording > 0 and not self._has_good_recording(call_id)
+            here = self._has_good_recording(call_id) and not self._was_found_over(call_id)
+            waits = wait_for_recording > 0 and not here
             state = State.WAITING_FOR_RECORDING if waits else State.RECORD_TO_SEND
             due = self._clock.monotonic() + wait_for_recording if waits else 0.0
             self._add(call_id, RECORD, state, due)
@@ -59,7 +65,10 @@ class DeliveryBook:
                 self.attached(recording_id, call_id)
 
     def attached(self, recording_id: int, call_id: int) -> None:
-        """A recording's call is known: it follows its record, which need not wait any longer."""
+        """A recording's call is known: it follows its record, which need not wait any longer.
+
+        For the record of a call that was found over, see `add_record`.
+        """
         with self._store.transaction():
             record = self._store.row(
                 "SELECT state FROM deliveries WHERE item_id = ? AND target = ?",
@@ -69,17 +78,20 @@ class DeliveryBook:
             self._move(
                 recording_id, State.RECORDING_TO_SEND if booked else State.WAITING_FOR_RECORD
             )
-            if record is not None and record[0] == State.WAITING_FOR_RECORDING:
+            waits = record is not None and record[0] == State.WAITING_FOR_RECORDING
+            if waits and not self._was_found_over(call_id):
                 self._move(call_id, State.RECORD_TO_SEND)
 
-    def next_record(self, busy: Iterable[int] = ()) -> RecordToSend | None:
-        """The record that is due now and has waited longest, other than those in work."""
-        row = self._store.row(
+    def next_record(
+        self, busy: Iterable[int] = (), pick: Pick = Pick.OLDEST
+    ) -> RecordToSend | None:
+        """A record that is due now, other than those in work."""
+        row = self._next(
+            RECORD,
             f"SELECT {call_columns('calls')}, d.state, d.body, d.callid, d.refusals"
-            " FROM deliveries AS d JOIN calls ON calls.id = d.item_id"
-            f" WHERE d.kind = 'record' AND {self._due_now('d', busy)}"
-            " ORDER BY d.due, d.item_id LIMIT 1",
-            (self._target, self._clock.monotonic()),
+            " FROM deliveries AS d JOIN calls ON calls.id = d.item_id",
+            busy,
+            pick,
         )
         if row is None:
             return None
@@ -95,15 +107,17 @@ class DeliveryBook:
             has_recording=self._has_good_recording(stored.id),
         )
 
-    def next_recording(self, busy: Iterable[int] = ()) -> RecordingToSend | None:
-        """The recording that is due now and has waited longest, other than those in work."""
-        row = self._store.row(
+    def next_recording(
+        self, busy: Iterable[int] = (), pick: Pick = Pick.OLDEST
+    ) -> RecordingToSend | None:
+        """A recording that is due now and whose record is booked, other than those in work."""
+        row = self._next(
+            RECORDING,
             "SELECT r.id, r.path, r.size, r.modified_ns, r.container, r.call_id, record.callid,"
             " d.refusals FROM deliveries AS d JOIN recordings AS r ON r.id = d.item_id"
-            " JOIN deliveries AS record ON record.item_id = r.call_id AND record.target = d.target"
-            f" WHERE d.kind = 'recording' AND {self._due_now('d', busy)}"
-            " ORDER BY d.due, d.item_id LIMIT 1",
-            (self._target, self._clock.monotonic()),
+            " JOIN deliveries AS record ON record.item_id = r.call_id AND record.target = d.target",
+            busy,
+            pick,
         )
         if row is None:
             return None
@@ -122,12 +136,15 @@ class DeliveryBook:
     def next_due(self, kind: str, busy: Iterable[int] = ()) -> float | None:
         """Monotonic time at which the next item of a kind is due; None: nothing waits for time."""
         excluded = _excluded("item_id", busy)
-        row = self._store.row(
-            "SELECT due FROM deliveries WHERE kind = ? AND target = ? AND sendable = 1"
-            f"{excluded} ORDER BY due, item_id LIMIT 1",
-            (kind, self._target),
-        )
-        return None if row is None else float(row[0])
+        rows = [
+            self._store.row(
+                "SELECT due FROM deliveries WHERE kind = ? AND target = ? AND sendable = 1"
+                f" AND (refusals > 0) = ?{excluded} ORDER BY due, item_id LIMIT 1",
+                (kind, self._target, refused),
+            )
+            for refused in (False, True)
+        ]
+        return min((float(row[0]) for row in rows if row is not None), default=None)
 
     def freeze(self, call_id: int, body: bytes) -> None:
         """Fix the bytes of a record before they are first sent; every retry sends the same.
@@ -262,6 +279,11 @@ class DeliveryBook:
                     (now + wait_for_recording, state),
                 )
 
+    def _was_found_over(self, call_id: int) -> bool:
+        """Tell whether a call ended while the agent was down."""
+        sql = "SELECT 1 FROM calls WHERE id = ? AND found_over IS NOT NULL"
+        return self._store.row(sql, (call_id,)) is not None
+
     def _has_good_recording(self, call_id: int) -> bool:
         return bool(
             self._store.row(
@@ -308,10 +330,32 @@ class DeliveryBook:
             )
         )
 
-    @staticmethod
-    def _due_now(table: str, busy: Iterable[int]) -> str:
-        excluded = _excluded(f"{table}.item_id", busy)
-        return f"{table}.target = ? AND {table}.sendable = 1 AND {table}.due <= ?{excluded}"
+    def _next(self, kind: str, select: str, busy: Iterable[int], pick: Pick) -> Row | None:
+        """Read a row of the item that `pick` tells, with the columns that `select` names."""
+        due = (
+            "d.kind = ? AND d.target = ? AND d.sendable = 1 AND (d.refusals > 0) = ? AND d.due <= ?"
+            + _excluded("d.item_id", busy)
+        )
+        now = self._clock.monotonic()
+        for refused in (False, True):
+            # The number alone first: it is in the index, and a lot looks at all that are due.
+            found = self._store.row(
+                f"SELECT d.item_id FROM deliveries AS d WHERE {due}"
+                f" ORDER BY {_ORDER[pick]} LIMIT 1",
+                (kind, self._target, refused, now),
+            )
+            if found is not None:
+                return self._store.row(
+                    f"{select} WHERE d.item_id = ? AND d.target = ?", (found[0], self._target)
+                )
+        return None
+
+
+_ORDER = {
+    Pick.OLDEST: "d.due, d.item_id",
+    Pick.NEWEST: "d.item_id DESC",
+    Pick.LOT: "d.due > 0, random()",
+}
 
 
 def _excluded(column: str, busy: Iterable[int]) -> str:

@@ -47,15 +47,19 @@ class ErrandBook:
 
     def add(self, order: Order, state: ErrandState, outcome: str = "") -> int:
         """Write down what was asked for; return its number."""
-        now = self._clock.wall()
+        now = self._clock.stamp()
         with self._store.transaction():
             number = self._store.next_id()
             self._store.write(
-                f"INSERT INTO errands ({_COLUMNS}, changed) VALUES ({', '.join('?' * 14)})",
+                f"INSERT INTO errands ({_COLUMNS}, changed, created_monotonic, boot)"
+                f" VALUES ({', '.join('?' * 16)})",
                 (number, order.kind, order.entry, order.source, order.board, order.channel)
-                + (order.phone, order.name, json.dumps(order.parameters))
-                + (state, outcome, now, order.expires, now),
+                + (order.phone, order.name, json.dumps(order.parameters, ensure_ascii=False))
+                + (state, outcome, now.wall, order.expires, now.wall)
+                + (now.monotonic, self._clock.boot),
             )
+            # Some are finished as they come, such as messages of an unknown function.
+            self._make_room()
             return number
 
     def move(self, number: int, state: ErrandState, outcome: str = "") -> None:
@@ -68,12 +72,7 @@ class ErrandBook:
             )
             if kind == (DIAL,) and state in _COUNTED:
                 self._store.count(f"dial {state}")
-            self._store.write(
-                "DELETE FROM errands WHERE id <= (SELECT id FROM errands"
-                " WHERE state NOT IN (?, ?) ORDER BY id DESC LIMIT 1 OFFSET ?)"
-                " AND state NOT IN (?, ?)",
-                (*_UNFINISHED, MOST_FINISHED, *_UNFINISHED),
-            )
+            self._make_room()
 
     def unfinished(self, kind: str) -> list[Errand]:
         """Errands that wait or were ordered, the oldest first."""
@@ -101,16 +100,19 @@ class ErrandBook:
             failed=self._store.meta(f"dial {ErrandState.FAILED}", 0),
         )
 
-    def same_as_recent(self, entry: str, source: str, since: float) -> bool:
+    def same_as_recent(self, entry: str, source: str, seconds: float) -> bool:
         """Tell whether an entry is one that waits, or that another list brought a moment ago.
 
-        `since`: wall time from which another list's entries count.
+        `seconds`: for how long another list's entries count, by the clock that never jumps; the
+        wall clock tells of those of an earlier boot.
         """
+        now, boot = self._clock.stamp(), self._clock.boot
         return bool(
             self._store.row(
-                "SELECT 1 FROM errands WHERE entry = ? AND (state IN (?, ?)"
-                " OR source != ? AND created >= ?) LIMIT 1",
-                (entry, *_UNFINISHED, source, since),
+                "SELECT 1 FROM errands WHERE entry = ? AND (state IN (?, ?) OR source != ?"
+                " AND CASE boot WHEN ? THEN created_monotonic >= ? ELSE created >= ? END) LIMIT 1",
+                (entry, *_UNFINISHED, source)
+                + (boot, now.monotonic - seconds, now.wall - seconds),
             )
         )
 
@@ -122,6 +124,14 @@ class ErrandBook:
         """Remember the entries that a list holds, so that each is obeyed once."""
         if keys != self.listed(source):
             self._store.set_meta(f"listed by {source}", json.dumps(sorted(keys)))
+
+    def _make_room(self) -> None:
+        self._store.write(
+            "DELETE FROM errands WHERE id <= (SELECT id FROM errands"
+            " WHERE state NOT IN (?, ?) ORDER BY id DESC LIMIT 1 OFFSET ?)"
+            " AND state NOT IN (?, ?)",
+            (*_UNFINISHED, MOST_FINISHED, *_UNFINISHED),
+        )
 
     def _select(self, condition: str, *parameters: object) -> list[Errand]:
         return [

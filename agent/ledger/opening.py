@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import re
 import sqlite3
@@ -10,22 +11,31 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from urllib.parse import quote
 
 from agent.clock import EARLIEST_TRUE_TIME, Clock
-from agent.ledger.store import LedgerDamaged, LedgerError, LedgerTooNew, Store, translated
+from agent.ledger.salvage import salvage
+from agent.ledger.store import (
+    IDS_PER_SECOND,
+    LATEST_TRUE_TIME,
+    LedgerDamaged,
+    LedgerError,
+    LedgerTooNew,
+    Store,
+    translated,
+)
 
 APPLICATION_ID = 0x53544C47
 """`STLG`, in the file's header: tells our ledger from any other SQLite file."""
 MOST_SET_ASIDE = 3
 """Damaged ledgers kept for inspection; an older one makes room, or they would fill the disk."""
-IDS_PER_SECOND = 1_000_000
-"""Room for ids in a second of the clock that a new ledger starts from: no ledger can be written
-faster, so whatever begins later begins higher; and ids stay below 2**53.
-"""
 SPREAD = 365 * 86_400
 """Seconds' worth of ids from which a ledger under a clock that is behind draws its first one."""
-LATEST_TRUE_TIME = 4_102_444_800.0
-"""The year 2100: a file that claims to be younger says nothing of the time."""
+STRIDE = 2**30
+"""Ids of which a ledger skips a random number when it is opened while the clock is behind them, as
+one that was never set is: a copy put back then shares none with the ledger that it was copied from,
+but for a chance of one in a million or so; and ids last for millions of such starts."""
+_TABLES = frozenset({"meta", "calls", "recordings", "deliveries", "errands"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +57,9 @@ def open_store(path: Path, clock: Clock) -> Opened:
         return Opened(_open(path, clock), None, "")
     except LedgerDamaged as damage:
         reason = str(damage)
+    with translated(path):
+        # Whenever power fails from here on, the next start knows that there is something to save.
+        suspect(path)
     aside = _set_aside(path, clock)
     return Opened(_open(path, clock), aside, reason)
 
@@ -69,8 +82,10 @@ def _open(path: Path, clock: Clock, *, beside: bool = False) -> Store:
     with translated(path):
         if existed and path.stat().st_size == 0:
             raise LedgerDamaged("the file is empty")
-        # A clean close leaves no write-ahead log: its presence tells of a power cut.
-        unclean = _sidecar(path, "-wal").exists()
+        if not existed:
+            _put_in_place(path)
+        if existed and not beside:
+            _inspect(path, clock)
         connection = sqlite3.connect(
             path, timeout=10, isolation_level=None, check_same_thread=False, cached_statements=128
         )
@@ -78,16 +93,16 @@ def _open(path: Path, clock: Clock, *, beside: bool = False) -> Store:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA temp_store = MEMORY")
-            store = Store(connection, path)
+            store = Store(connection, path, clock)
             if beside:
                 _require_present_format(store)
             else:
-                if existed:
-                    _check(store)
-                    _check_pages(store, unclean)
-                else:
+                if store.row("PRAGMA application_id") != (APPLICATION_ID,):
                     store.write(f"PRAGMA application_id = {APPLICATION_ID}")
                 _migrate(store, clock)
+                _take_over(store)
+                if existed:
+                    _skip_numbers(store)
                 _suspicion(path).unlink(missing_ok=True)
         except BaseException:
             connection.close()
@@ -95,14 +110,60 @@ def _open(path: Path, clock: Clock, *, beside: bool = False) -> Store:
     return store
 
 
+def _put_in_place(path: Path) -> None:
+    """Make the file aside and put it in place once it is whole.
+
+    Power may fail while it is made, and an empty file tells of damage; nor could the journal of its
+    making be rolled back by a connection that only looks.
+    """
+    making = _sidecar(path, "-new")
+    for suffix in ("", "-journal", *_SIDECARS):
+        _sidecar(making, suffix).unlink(missing_ok=True)
+    with contextlib.closing(sqlite3.connect(making, isolation_level=None)) as connection:
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute("PRAGMA journal_mode = WAL")
+    for suffix in ("-journal", *_SIDECARS):
+        # The log of a ledger that is gone is no part of this one.
+        _sidecar(path, suffix).unlink(missing_ok=True)
+    _synchronise(path.parent)
+    making.rename(path)
+    _synchronise(path.parent)
+
+
+def _synchronise(folder: Path) -> None:
+    """Have the folder's entries on the disk as they are now."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _inspect(path: Path, clock: Clock) -> None:
+    """Look at a ledger and change nothing. Raises LedgerDamaged and LedgerTooNew.
+
+    A connection that may write would make a log of another database part of the file for good.
+    """
+    # A clean close leaves neither of these: their presence tells of a power cut.
+    unclean = any(_sidecar(path, suffix).exists() for suffix in _SIDECARS)
+    address = f"file:{quote(str(path))}?mode=ro"
+    with contextlib.closing(
+        sqlite3.connect(address, uri=True, timeout=10, isolation_level=None)
+    ) as reading:
+        store = Store(reading, path, clock)
+        _check(store)
+        _check_pages(store, unclean)
+
+
 def _check(store: Store) -> None:
     application = store.row("PRAGMA application_id")
     version = _version(store)
+    tables = {name for (name,) in store.rows("SELECT name FROM sqlite_master LIMIT 100")}
+    # Power may fail between the file's making and its first transaction.
+    if version == 0 and not tables:
+        return
     if application is None or application[0] != APPLICATION_ID:
-        # Power may fail between the file's making and its first transaction.
-        if version == 0 and not store.rows("SELECT name FROM sqlite_master LIMIT 1"):
-            store.write(f"PRAGMA application_id = {APPLICATION_ID}")
-            return
         raise LedgerDamaged("it is not a ledger of this agent")
     newest = len(_schemas())
     if version > newest:
@@ -110,7 +171,9 @@ def _check(store: Store) -> None:
             f"{store.path} has format {version}, and this agent knows formats up to {newest}:"
             " install the newer agent again, or move the file away to begin a new ledger"
         )
-    if version and not store.meta("last_id", 0):
+    if version < 1 or not tables >= _TABLES:
+        raise LedgerDamaged("it has no format that any agent writes")
+    if not store.meta("last_id", 0):
         raise LedgerDamaged("it does not say which numbers it gave out")
 
 
@@ -162,6 +225,26 @@ def _migrate(store: Store, clock: Clock) -> None:
             if version == 1:
                 store.set_meta("last_id", _first_id(store.path, clock))
                 store.set_meta("boot", clock.boot)
+                damaged = damaged_ledgers(store.path.parent)
+                if damaged and suspected(store.path):
+                    store.set_meta("to take over", damaged[-1].name)
+
+
+def _take_over(store: Store) -> None:
+    """Save what can be read of the damaged ledger in whose place this one was begun.
+
+    All of it is one transaction: where it fails, the next opening tries it again.
+    """
+    name = store.meta("to take over", "")
+    if name:
+        with store.transaction():
+            salvage(store.path.with_name(name), store)
+            store.write("DELETE FROM meta WHERE name = 'to take over'")
+
+
+def _skip_numbers(store: Store) -> None:
+    if (last := store.meta("last_id", 0)) > store.number_of_now():
+        store.least_id = last + random.randrange(STRIDE)
 
 
 def _statements(script: str) -> Iterator[str]:

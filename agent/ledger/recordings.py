@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from agent.clock import Clock
+from agent.clock import EARLIEST_TRUE_TIME, Clock
 from agent.ledger.deliveries import DeliveryBook
-from agent.ledger.rows import DeliveredRecording, KnownFile, State, file_time, stored_time
+from agent.ledger.rows import PLATFORM, DeliveredRecording, KnownFile, State, file_time, stored_time
 from agent.ledger.store import Store
+
+A_DAY = 86_400.0
+"""Seconds; a delivery dated further ahead is the work of a clock that was wrong."""
 
 FileKey = tuple[str, int, int]
 """Path below the recording directory, size in bytes, modification time in nanoseconds."""
@@ -40,14 +43,15 @@ class RecordingBook:
     def known(self, keys: Iterable[FileKey]) -> set[FileKey]:
         """Tell which of these files need no further look.
 
-        One whose file had gone missing is not among them, so that it is offered again.
+        One whose file had gone missing, or was deleted, is not among them: it is offered again.
         """
         return {
             key
             for key in keys
             if self._store.row(
                 "SELECT 1 FROM recordings AS r JOIN deliveries AS d ON d.item_id = r.id"
-                " WHERE r.path = ? AND r.size = ? AND r.modified_ns = ? AND d.state != ?",
+                " WHERE r.path = ? AND r.size = ? AND r.modified_ns = ? AND d.state != ?"
+                " AND r.removed IS NULL",
                 (*_stored_key(key), State.MISSING),
             )
         }
@@ -77,15 +81,15 @@ class RecordingBook:
             )
             return number
 
-    def replace(self, number: int, new: NewRecording, *, call_due: float) -> None:
+    def replace(
+        self, number: int, new: NewRecording, call_id: int | None, *, call_due: float
+    ) -> None:
         """A file changed before its delivery: it is judged and delivered as it is now."""
         with self._store.transaction():
-            row = self._store.row("SELECT call_id FROM recordings WHERE id = ?", (number,))
-            call_id = row[0] if row else None
             self._store.write(
                 "UPDATE recordings SET size = ?, modified_ns = ?, verdict = ?, reason = ?,"
-                " container = ?, duration = ? WHERE id = ?",
-                (new.size, stored_time(new.modified_ns), *_judgement(new), number),
+                " container = ?, duration = ?, call_id = ? WHERE id = ?",
+                (new.size, stored_time(new.modified_ns), *_judgement(new), call_id, number),
             )
             self._store.write("DELETE FROM deliveries WHERE item_id = ?", (number,))
             self._deliveries.add_recording(
@@ -95,7 +99,7 @@ class RecordingBook:
     def touch(self, number: int, modified_ns: int) -> None:
         """A delivered file has a new modification time and the same content: it is the same."""
         self._store.write(
-            "UPDATE recordings SET modified_ns = ? WHERE id = ?",
+            "UPDATE recordings SET modified_ns = ?, removed = NULL WHERE id = ?",
             (stored_time(modified_ns), number),
         )
 
@@ -117,15 +121,15 @@ class RecordingBook:
         )
         return [(_known(row), row[7], row[8]) for row in rows]
 
-    def spans(self, call_id: int) -> list[tuple[float, float]]:
-        """Begin and end of a call's recordings by their last change and length; wall times."""
+    def of_call(self, call_id: int) -> list[tuple[KnownFile, float]]:
+        """A call's recordings whose length is known, each with that; seconds."""
         rows = self._store.rows(
-            "SELECT modified_ns, duration FROM recordings"
-            " WHERE call_id = ? AND duration > 0 LIMIT 100",
+            "SELECT r.id, r.path, r.size, r.modified_ns, r.call_id, d.state, r.sha256, r.duration"
+            " FROM recordings AS r JOIN deliveries AS d ON d.item_id = r.id"
+            " WHERE r.call_id = ? AND r.duration > 0 LIMIT 100",
             (call_id,),
         )
-        ends = [(file_time(modified_ns) / 1e9, duration) for modified_ns, duration in rows]
-        return [(end - duration, end) for end, duration in ends]
+        return [(_known(row), row[7]) for row in rows]
 
     def delivered(
         self, limit: int, after: tuple[float, int] = (0.0, 0)
@@ -152,6 +156,42 @@ class RecordingBook:
         with self._store.transaction():
             for number in numbers:
                 self._store.write("UPDATE recordings SET removed = ? WHERE id = ?", (now, number))
+
+    def kept(self, before: float, after: int, limit: int) -> list[tuple[int, str]]:
+        """Number and path of files that are not sent, found before a wall time.
+
+        `after`: the last number of the page before.
+        """
+        rows = self._store.rows(
+            "SELECT r.id, r.path FROM deliveries AS d JOIN recordings AS r ON r.id = d.item_id"
+            " WHERE d.state = 'kept, not sent' AND d.target = ? AND d.since < ? AND r.id > ?"
+            " ORDER BY r.id LIMIT ?",
+            (PLATFORM, before, after, limit),
+        )
+        return [(number, _relative(path)) for number, path in rows]
+
+    def forget_kept(self, numbers: Iterable[int]) -> None:
+        """Files that were kept are gone; one that came back would be judged as a new one."""
+        with self._store.transaction():
+            for number in numbers:
+                self._store.write("DELETE FROM deliveries WHERE item_id = ?", (number,))
+                self._store.write("DELETE FROM recordings WHERE id = ?", (number,))
+
+    def returned(self, number: int) -> None:
+        """The file of a delivered recording that was deleted is here again, and may go again."""
+        self._store.write("UPDATE recordings SET removed = NULL WHERE id = ?", (number,))
+
+    def date_anew(self) -> int:
+        """Let the days of deliveries that a wrong clock dated count from now; return how many.
+
+        To be called while the clock is trusted.
+        """
+        now = self._clock.wall()
+        wrong = "kind = 'recording' AND (done < ? OR done > ?)"
+        bounds = (EARLIEST_TRUE_TIME, now + A_DAY)
+        if self._store.row(f"SELECT 1 FROM deliveries WHERE {wrong} LIMIT 1", bounds) is None:
+            return 0
+        return self._store.write(f"UPDATE deliveries SET done = ? WHERE {wrong}", (now, *bounds))
 
     def forget(self, before: float, limit: int) -> int:
         """Drop what is long done: calls that ended before a wall time, with all that was theirs.

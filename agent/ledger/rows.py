@@ -31,6 +31,16 @@ SENDABLE = frozenset({State.WAITING_FOR_RECORDING, State.RECORD_TO_SEND, State.R
 """States that wait for nothing but their time."""
 
 
+class Pick(StrEnum):
+    """Which of the items that are due is next; one that was refused gives way to all others."""
+
+    OLDEST = "oldest"
+    """The one that has waited longest."""
+    NEWEST = "newest"
+    LOT = "lot"
+    """Any; those first that were not tried yet."""
+
+
 class ErrandState(StrEnum):
     """Where an errand stands, in words for people."""
 
@@ -53,9 +63,14 @@ class StoredCall:
     clock_trusted: bool
     clock_offset: float
     """Seconds by which its wall times were corrected."""
-    end_uncertain: bool
-    """True: it ended while the agent was down, so its recordings know better."""
+    found_over: float | None
+    """Where it ended while the agent was down: the wall time at which it was found over."""
     source: str
+
+    @property
+    def end_uncertain(self) -> bool:
+        """True: it ended while the agent was down, so its recordings know better."""
+        return self.found_over is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +200,7 @@ class DialCounts:
 CALL_COLUMNS = (
     "id, board, channel, direction, phone, started, started_monotonic, answered,"
     " answered_monotonic, ended, ended_monotonic, heard, heard_monotonic, boot, clock_trusted,"
-    " clock_offset, end_uncertain, source"
+    " clock_offset, found_over, source"
 )
 """Columns that `stored_call` reads, in its order."""
 
@@ -216,7 +231,7 @@ def stored_call(row: tuple[Any, ...]) -> StoredCall:
         boot=row[13],
         clock_trusted=bool(row[14]),
         clock_offset=row[15],
-        end_uncertain=bool(row[16]),
+        found_over=row[16],
         source=row[17],
     )
 

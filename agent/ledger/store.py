@@ -9,7 +9,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from agent.clock import EARLIEST_TRUE_TIME, Clock
+
 Row = tuple[Any, ...]
+
+IDS_PER_SECOND = 1_000_000
+"""Room for ids in a second of the clock that they are taken from: no ledger can be written faster,
+so whatever is numbered later is numbered higher; and ids stay below 2**53.
+"""
+LATEST_TRUE_TIME = 4_102_444_800.0
+"""The year 2100: what claims to be younger says nothing of the time."""
 
 
 class LedgerError(Exception):
@@ -31,13 +40,19 @@ class Store:
     transactions join the outer one: where one of them fails, nothing of the outer one is written.
     """
 
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path, clock: Clock) -> None:
         self.path = path
+        self._clock = clock
         self._connection = connection
+        self._identity = _identity(path)
         self._lock = threading.RLock()
         self._inside = False
         self._torn = False
         self.commits = 0
+        self.trouble = ""
+        """Why the last transaction failed; empty: it did not."""
+        self.least_id = 0
+        """No number below is given out."""
         self.damaged = False
         """True: damage showed itself; the ledger is to be opened anew."""
 
@@ -63,6 +78,7 @@ class Store:
             finally:
                 self._inside = False
             self.commits += 1
+            self.trouble = ""
 
     def write(self, sql: str, parameters: Sequence[object] = ()) -> int:
         """Run one statement in a transaction; return the number of rows it changed."""
@@ -81,10 +97,17 @@ class Store:
             return found
 
     def next_id(self) -> int:
-        """Take a number that no call, recording or errand ever had."""
+        """Take a number that no call, recording or errand ever had.
+
+        It is the clock's microsecond, or where that is not above the last number, the next one. So
+        a ledger that was put back from an older copy does not give out again what was given out
+        since the copy was made.
+        """
         with self.transaction():
-            self.write("UPDATE meta SET value = value + 1 WHERE name = 'last_id'")
-            return int(self.meta("last_id", 0))
+            last = int(self.meta("last_id", 0))
+            number = max(last + 1, self.number_of_now(), self.least_id)
+            self.write("UPDATE meta SET value = ? WHERE name = 'last_id'", (number,))
+            return number
 
     def meta(self, name: str, default: Any) -> Any:
         """Read a single value."""
@@ -103,10 +126,35 @@ class Store:
             (name, by),
         )
 
+    @property
+    def displaced(self) -> bool:
+        """True: another file, or none, lies where the open one lay; somebody removed it."""
+        try:
+            return _identity(self.path) != self._identity
+        except OSError:
+            return self.path.parent.is_dir()
+
+    def rescue(self) -> None:
+        """Close, and put all back where the file lay, if none is there. Raises LedgerError."""
+        rescued = self.path.with_name(f"{self.path.name}-rescued")
+        with self._lock, self._watched():
+            if self.path.exists():
+                return
+            rescued.unlink(missing_ok=True)
+            self._connection.execute("VACUUM INTO ?", (str(rescued),))
+            # Closing removes the old log by its name, and so comes before the new file.
+            self._connection.close()
+            rescued.rename(self.path)
+
     def close(self) -> None:
         """Close the file; what was committed stays."""
         with self._lock, translated(self.path):
             self._connection.close()
+
+    def number_of_now(self) -> int:
+        """The number that the clock alone would give; 0 where it was never set."""
+        wall = self._clock.wall()
+        return int(wall * IDS_PER_SECOND) if EARLIEST_TRUE_TIME <= wall <= LATEST_TRUE_TIME else 0
 
     @contextmanager
     def _joined(self) -> Iterator[None]:
@@ -130,9 +178,15 @@ class Store:
         try:
             with translated(self.path):
                 yield
-        except LedgerDamaged:
-            self.damaged = True
+        except LedgerError as error:
+            self.trouble = str(error)
+            self.damaged |= isinstance(error, LedgerDamaged)
             raise
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)

@@ -72,9 +72,9 @@ def look(
     `mount_point` names the mount that must be there; None: the nearest one at or above the
     directory that fstab mounts at start-up (an entry that says `noauto` may rightly be absent).
     """
-    expected = _expected(os.path.realpath(directory), mount_point, fstab)
-    if expected is not None and not _is_mounted(expected.mount_point, mounts):
-        return _not_mounted(expected, devices)
+    absent = missing_mount(directory, mount_point, fstab, mounts, devices)
+    if absent is not None:
+        return absent
     try:
         directory.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -82,6 +82,20 @@ def look(
     except OSError as error:
         return _fault(DiskStatus.NOT_WRITABLE, f"{directory}: {error.strerror}")
     return _measured(directory)
+
+
+def missing_mount(
+    directory: Path,
+    mount_point: str | None = None,
+    fstab: Path = Path("/etc/fstab"),
+    mounts: Path = Path("/proc/self/mountinfo"),
+    devices: Path = Path("/dev"),
+) -> Disk | None:
+    """Tell what is wrong where the mount that should hold `directory` is not there; see `look`."""
+    expected = _expected(os.path.realpath(directory), mount_point, fstab)
+    if expected is None or _is_mounted(expected.mount_point, mounts):
+        return None
+    return _not_mounted(expected, devices)
 
 
 def _measured(directory: Path) -> Disk:

@@ -57,6 +57,18 @@ def open_folder(name: str, within: int) -> int:
         raise
 
 
+def is_gone(directory: Path, relative: str) -> bool:
+    """Tell whether nothing stands at `relative` any more; False where that can't be told."""
+    try:
+        with folder_of(directory, relative) as (folder, name):
+            os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except (FileNotFoundError, NotARecording):
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def open_recording(directory: Path, relative: str) -> BinaryIO:
     """Open a plain file inside `directory` for reading; the caller closes it.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.calls import Direction
 from agent.recordings.judging import FinishedFile
@@ -12,6 +12,9 @@ from agent.recordings.names import LONGEST_DURATION, NameFacts
 SLACK = 2.0
 """Seconds a recording may lie beside a call, where it overlaps none: names carry whole seconds,
 and a recorder starts and stops a little late."""
+NEAR_ITS_END = 600.0
+"""Seconds between a recording's end and its file's last change that still tell which reading of its
+name is meant: the hour that a clock repeats in autumn is an hour away."""
 SUBSTANTIAL = 0.5
 """Part of the shorter of call and recording that must overlap, where the port is not sure."""
 SHORTEST_SPAN = 1.0
@@ -36,6 +39,8 @@ class CallSpan:
     """UNIX seconds."""
     ended: float | None
     """UNIX seconds; None: it still goes on."""
+    over: float | None = None
+    """UNIX seconds: nobody heard its end, and here it was found over; None: its end was heard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +62,25 @@ class Recorded:
         """Start and end in UNIX seconds, in all readings of the start; the likeliest first."""
         starts = self.facts.starts or ((self.facts.start,) if self.facts.start is not None else ())
         if starts:
-            return tuple((start, start + self._length(start)) for start in starts)
+            spans = [(start, start + self._length(start)) for start in starts]
+            return tuple(sorted(spans, key=lambda span: not self._agrees(span)))
         end = self.facts.end if self.facts.end is not None else self.modified
         start = end - self._length(None)
         return ((start, end),)
+
+    def span_near(self, moment: float) -> tuple[float, float]:
+        """The reading of start and end that begins nearest to a moment in UNIX seconds."""
+        return min(self.spans(), key=lambda span: abs(span[0] - moment))
+
+    def likely(self) -> Recorded:
+        """The same in that reading alone which its file's last change agrees with, if one does."""
+        agreed = [span[0] for span in self.spans() if self._agrees(span)]
+        if not agreed or len(self.facts.starts) < 2:
+            return self
+        return replace(self, facts=replace(self.facts, starts=tuple(agreed)))
+
+    def _agrees(self, span: tuple[float, float]) -> bool:
+        return abs(span[1] - self.modified) <= NEAR_ITS_END
 
     def _length(self, start: float | None) -> float:
         for known in (self.duration, self.facts.duration):
@@ -112,14 +132,18 @@ def best_call(recorded: Recorded, calls: Sequence[CallSpan], now: float) -> Call
     `now`, in UNIX seconds, ends the calls that still go on. Port and box must agree where the name
     says them. Where the port is not certain, only one call with a substantial overlap counts.
     """
-    fits = [
-        fit
-        for call in calls
-        if _same_place(recorded.facts, call)
-        for fit in (_fit(recorded, call, now),)
-        if fit.overlap >= -SLACK
-    ]
+    likely = recorded.likely()
+    found = _best(likely, calls, now)
+    return _best(recorded, calls, now) if found is None and likely is not recorded else found
+
+
+def _best(recorded: Recorded, calls: Sequence[CallSpan], now: float) -> CallSpan | None:
+    here = [call for call in calls if _same_place(recorded.facts, call)]
+    fits = [_fit(recorded, _lasting(call, recorded.facts, calls), now) for call in here]
+    fits = [fit for fit in fits if fit.overlap >= -SLACK and not _is_of_another(recorded, fit)]
     fits = [fit for fit in fits if fit.overlap > 0] or fits
+    if any(fit.same_phone for fit in fits):
+        fits = [fit for fit in fits if not _numbers_differ(recorded.facts, fit.call)]
     certain = recorded.facts.channel is not None and len({fit.call.board for fit in fits}) == 1
     if not certain:
         fits = _only_one(recorded.facts, fits)
@@ -151,6 +175,32 @@ def same_phone(one: str, other: str) -> bool:
 
 def _same_place(facts: NameFacts, call: CallSpan) -> bool:
     return facts.channel in {None, call.channel} and facts.serial in {None, call.board}
+
+
+def _lasting(call: CallSpan, facts: NameFacts, calls: Sequence[CallSpan]) -> CallSpan:
+    """Let a call whose end nobody heard last as long as it can have."""
+    if call.over is None or call.ended is None or _numbers_differ(facts, call):
+        return call
+    following = [
+        other.started
+        for other in calls
+        if (other.board, other.channel) == (call.board, call.channel)
+        and other.started > call.started
+    ]
+    return replace(call, ended=max(call.ended, min([call.over, *following])))
+
+
+def _is_of_another(recorded: Recorded, fit: _Fit) -> bool:
+    """A little in common is what the names' whole seconds make: the number counts for more."""
+    return fit.part < SUBSTANTIAL and _numbers_differ(recorded.facts, fit.call)
+
+
+def _numbers_differ(facts: NameFacts, call: CallSpan) -> bool:
+    said = facts.phone or ""
+    # One that was heard in part, while it was dialled, is no other number.
+    return bool(call.phone and said) and not (
+        same_phone(said, call.phone) or said.startswith(call.phone)
+    )
 
 
 def _fit(recorded: Recorded, call: CallSpan, now: float) -> _Fit:

@@ -200,6 +200,6 @@ def _walk(file: BinaryIO, start: int, size: int, first: Frame) -> float:
             following = block.find(b"\xff", offset + 1)
             step = (following if following != -1 else len(block)) - offset
             junk, position = junk + step, position + step
-    if position < size and limit < size:
+    if start < position < size and limit < size:
         samples = round(samples * (size - start) / (position - start))
     return samples / first.rate

@@ -99,13 +99,17 @@ class RecordingWatcher:
         self._unreadable = 0
         self._last_scan: float | None = None
         self._files_seen = 0
+        self._waker: threading.Thread | None = None
+        """One for all runs: where a run fails, the next one waits for the same event."""
 
     def run(self, stop: threading.Event) -> None:
         """Watch until `stop` is set. What a file, the directory or the ledger does is survived."""
         # An event can't be waited for together with hints: a thread of its own passes it on.
-        threading.Thread(
-            target=self._wake_at, args=(stop,), name="recordings-stop", daemon=True
-        ).start()
+        if self._waker is None or not self._waker.is_alive():
+            self._waker = threading.Thread(
+                target=self._wake_at, args=(stop,), name="recordings-stop", daemon=True
+            )
+            self._waker.start()
         try:
             while not stop.is_set():
                 self._turn()

@@ -24,13 +24,18 @@ CREATE TABLE calls (
     boot                 TEXT NOT NULL,
     clock_trusted        INTEGER NOT NULL, -- 0: its wall times wait for correction
     clock_offset         REAL NOT NULL DEFAULT 0, -- seconds by which they have been corrected
-    end_uncertain        INTEGER NOT NULL DEFAULT 0, -- 1: it ended while the agent was down
-    source               TEXT NOT NULL     -- board, or recording: told by a file alone
+    found_over           REAL,             -- it ended while the agent was down; then it was found so
+    source               TEXT NOT NULL,    -- board, or recording: told by a file alone
+    told_start           INTEGER           -- the second of its start as its record says
 );
 CREATE INDEX calls_open ON calls (board, channel) WHERE ended IS NULL;
+CREATE INDEX calls_told ON calls (channel, direction, told_start) WHERE told_start IS NOT NULL;
 CREATE INDEX calls_by_end ON calls (ended);
+CREATE INDEX calls_found_over ON calls (found_over) WHERE found_over IS NOT NULL;
 CREATE INDEX calls_unset ON calls (boot, ended - clock_offset)
     WHERE ended - clock_offset < 1704067200.0; -- its clock was never set (agent/clock.py)
+CREATE INDEX calls_jumped ON calls (started)
+    WHERE abs(ended - started - (ended_monotonic - started_monotonic)) > 2.0; -- its clock was set
 CREATE INDEX calls_corrected ON calls (ended - clock_offset) WHERE clock_offset != 0;
 
 -- A finished file, known by path, size and modification time.
@@ -69,7 +74,8 @@ CREATE TABLE deliveries (
     done        REAL,                      -- wall time of the platform's acceptance
     PRIMARY KEY (item_id, target)
 ) WITHOUT ROWID;
-CREATE INDEX deliveries_due ON deliveries (kind, target, due, item_id) WHERE sendable = 1;
+CREATE INDEX deliveries_due ON deliveries (kind, target, (refusals > 0), due, item_id)
+    WHERE sendable = 1;
 -- Covers the status file's figures, so that a large backlog costs one walk over a narrow index
 -- (without the column `waiting` in it, SQLite would look each row up all the same).
 CREATE INDEX deliveries_waiting ON deliveries (kind, target, since, bytes, waiting) WHERE waiting = 1;
@@ -93,6 +99,8 @@ CREATE TABLE errands (
     state       TEXT NOT NULL,
     outcome     TEXT NOT NULL DEFAULT '',
     created     REAL NOT NULL,
+    created_monotonic REAL NOT NULL,
+    boot        TEXT NOT NULL,
     expires     REAL NOT NULL,             -- monotonic seconds, as `due`
     changed     REAL NOT NULL
 );
