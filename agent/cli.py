@@ -161,6 +161,20 @@ def _queue(arguments: argparse.Namespace) -> int:
     return queue.run(arguments, settings)
 
 
+def _monitor(arguments: argparse.Namespace) -> int:
+    settings = load(_config_path(arguments, os.environ), os.environ, secrets=False)
+    from agent.commands import monitor  # noqa: PLC0415
+
+    return monitor.run(arguments, settings)
+
+
+def _fill_monitor(parser: argparse.ArgumentParser) -> None:
+    from agent.commands import monitor  # noqa: PLC0415
+
+    _add_config(parser)
+    monitor.add_arguments(parser)
+
+
 def _fill_status(parser: argparse.ArgumentParser) -> None:
     from agent.commands import status  # noqa: PLC0415
 
@@ -240,6 +254,14 @@ COMMANDS = (
         "Shows calls and recordings that wait for the platform, and makes them try again at once.",
         _queue,
         _fill_queue,
+    ),
+    Command(
+        "monitor",
+        "a board's line as it lives, decoded",
+        "Listens to a board's serial line and shows what it says, damaged bytes too; sends nothing."
+        " The agent must not be running: a line has one listener. Ctrl-C ends it.",
+        _monitor,
+        _fill_monitor,
     ),
     Command(
         "simulate",

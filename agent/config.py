@@ -7,18 +7,19 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-from agent.boards.driver import UnknownDriver, find_driver
+from agent.boards.driver import BadOption, UnknownDriver, find_driver
 from agent.config_text import (
     MOST_BYTES,
     Document,
     Unreadable,
+    key_path,
     parse,
     read_bounded,
     unusable_character,
 )
 from agent.config_types import Problem, SectionReader, Unfit
 from agent.recordings.patterns import compile_pattern
-from agent.settings import Recordings, Settings
+from agent.settings import Board, Recordings, Settings
 from agent.text import printable
 
 INSTALLED_PATH = Path("/etc/smarttel-agent/config.yaml")
@@ -95,7 +96,7 @@ def _driver_problems(settings: Settings) -> Iterator[Problem]:
     for index, board in enumerate(settings.boards):
         place = f"boards[{index}].driver"
         try:
-            find_driver(board.driver)
+            yield from _option_problems(board, f"boards[{index}].options")
         except UnknownDriver as error:
             yield Problem(place, printable(str(error)))
         except Exception as error:  # a driver of another package may fail in any way
@@ -105,6 +106,16 @@ def _driver_problems(settings: Settings) -> Iterator[Problem]:
                 f"the driver '{printable(board.driver)}' is installed but cannot be loaded:"
                 f" {reason}; install its package anew",
             )
+
+
+def _option_problems(board: Board, place: str) -> Iterator[Problem]:
+    driver = find_driver(board.driver)
+    try:
+        driver.check_options(board.options)
+    except BadOption as error:
+        yield Problem(key_path(place, error.key), printable(error.problem))
+    except ValueError as error:
+        yield Problem(place, printable(str(error)))
 
 
 def _expanded(text: str, environment: Mapping[str, str]) -> str:

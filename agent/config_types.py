@@ -82,7 +82,7 @@ class SectionReader:
             else:
                 self._problem(key_path(path, key), _unknown(key, list(known)))
         for name, info in known.items():
-            if info.required and name not in raw:
+            if name not in raw and (info.required or name in kind.required_beside(raw)):
                 self._problem(key_path(path, name), f"missing; accepted: {accepted(info.type)}")
         if len(self.problems) > before:
             return _FAILED

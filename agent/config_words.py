@@ -17,6 +17,7 @@ MOST_SHOWN = 80
 """Characters of a value that an error shows; enough to find it by."""
 
 _URL_ACCOUNT = re.compile(r"://[^/@\s]*@")
+_URL_QUERY = re.compile(r"\?[^\s?]*=.*", re.DOTALL)
 
 
 def found_words(raw: Plain, *, secret: bool) -> str:
@@ -29,7 +30,8 @@ def found_words(raw: Plain, *, secret: bool) -> str:
         return "a mapping"
     if secret:
         return "a value that is not shown, as it may be secret"
-    return f"'{printable(_URL_ACCOUNT.sub('://…@', raw), MOST_SHOWN)}'"
+    shown = _URL_QUERY.sub("?…", _URL_ACCOUNT.sub("://…@", raw))
+    return f"'{printable(shown, MOST_SHOWN)}'"
 
 
 def accepted(kind: Any) -> str:

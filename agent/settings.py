@@ -7,11 +7,15 @@ All sections are frozen and comparable: at a reload, a part whose sections are e
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
+
+from agent.text import printable
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 SecondsOrNever = Annotated[float, Meta(ge=0, le=86_400)]
@@ -27,8 +31,10 @@ _WINDOW = re.compile(f"{_HOUR}-{_HOUR}")
 _URL = "a full URL such as https://HOST:8080/voip/api/upload_record"
 _PORT = "a device such as /dev/ttyS1, or a URL that pyserial opens, such as socket://HOST:PORT"
 _DIRECTORY = "the path of the directory in which the recorder leaves its files"
+_POOL = "a mapping of port numbers to devices, such as {1: /dev/ttyACM0, 2: /dev/ttyACM1}"
 MOST_BOARDS = 32
 MOST_CHANNELS = 99
+_POOL_PORT = re.compile(r"[1-9][0-9]?")
 
 
 class Unacceptable(ValueError):
@@ -44,6 +50,11 @@ class Unacceptable(ValueError):
 
 class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A group of keys; unknown ones are errors."""
+
+    @classmethod
+    def required_beside(cls, given: Mapping[str, object]) -> tuple[str, ...]:
+        """Keys with a default that must be given all the same, beside those that are."""
+        return ()
 
 
 class Identity(Section, frozen=True):
@@ -102,13 +113,62 @@ class Platform(Section, frozen=True):
 
 
 class Board(Section, frozen=True):
-    """One box with RJ11 ports on a serial line."""
+    """One box with RJ11 ports on a serial line, or a pool of one-port boxes that counts as one."""
 
-    port: Annotated[str, Meta(description=_PORT, min_length=1, max_length=4096)]
+    port: Annotated[str, Meta(description=_PORT, min_length=1, max_length=4096)] = ""
+    """Empty for a pool: there each port has a device of its own."""
     serial: Annotated[int, Meta(ge=1, le=9999)] = 1
     driver: Text = "native"
-    baudrate: Annotated[int, Meta(ge=50, le=4_000_000)] = 115_200
-    channels: Annotated[int, Meta(ge=1, le=MOST_CHANNELS)] = 8
+    baudrate: Annotated[int, Meta(ge=50, le=4_000_000)] | None = None
+    """None: the driver's own, 115200 for `native`."""
+    channels: (
+        Annotated[int, Meta(ge=1, le=MOST_CHANNELS)]
+        | Annotated[
+            dict[str, Text], Meta(description=_POOL, min_length=1, max_length=MOST_CHANNELS)
+        ]
+    ) = 8
+    options: dict[str, str | int | float | bool] = {}
+    """What the driver alone understands; it checks them itself."""
+
+    @classmethod
+    def required_beside(cls, given: Mapping[str, object]) -> tuple[str, ...]:
+        """Require a device, unless there is one for each port."""
+        return () if isinstance(given.get("channels"), dict) else ("port",)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.channels, int):
+            if not self.port:
+                raise Unacceptable("port", _PORT)
+            return
+        if self.port:
+            raise Unacceptable("port", "nothing, as `channels` names a device for each port")
+        for key in self.channels:
+            if not _POOL_PORT.fullmatch(str(key)):
+                shown = printable(str(key), 60)
+                raise Unacceptable(f"channels.{shown}", "a port's number from 1 to 99 as the key")
+        if not self.channels:
+            raise Unacceptable("channels", _POOL)
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Numbers of the ports, in order."""
+        if isinstance(self.channels, int):
+            return tuple(range(1, self.channels + 1))
+        return tuple(sorted(int(key) for key in self.channels))
+
+    @property
+    def devices(self) -> dict[str, str]:
+        """The devices, by their keys' paths within this section."""
+        if isinstance(self.channels, int):
+            return {"port": self.port}
+        return {f"channels.{key}": device for key, device in self.channels.items()}
+
+    def members(self) -> dict[int, Board]:
+        """Of a pool: a one-port board for each port, by the port's number; empty for others."""
+        if isinstance(self.channels, int):
+            return {}
+        devices = sorted((int(key), device) for key, device in self.channels.items())
+        return {number: replace(self, port=device, channels=1) for number, device in devices}
 
 
 class Recordings(Section, frozen=True):
@@ -220,13 +280,18 @@ class Settings(Section, frozen=True):
     log: Log = Log()
 
     def __post_init__(self) -> None:
-        for name in ("serial", "port"):
-            seen: dict[Any, int] = {}
-            for index, board in enumerate(self.boards):
-                value = getattr(board, name)
-                if value in seen:
-                    raise Unacceptable(
-                        f"boards[{index}].{name}",
-                        f"a {name} of its own; boards[{seen[value]}] has {value} already",
-                    )
-                seen[value] = index
+        _refuse_twice("serial", [{"serial": board.serial} for board in self.boards])
+        _refuse_twice("port", [board.devices for board in self.boards])
+
+
+def _refuse_twice(noun: str, boards: Sequence[Mapping[str, object]]) -> None:
+    """Refuse what two boards, or two ports of a pool, have in common; by its key's path."""
+    seen: dict[object, int] = {}
+    for index, values in enumerate(boards):
+        for key, value in values.items():
+            if value in seen:
+                raise Unacceptable(
+                    f"boards[{index}].{key}",
+                    f"a {noun} of its own; boards[{seen[value]}] has {value} already",
+                )
+            seen[value] = index

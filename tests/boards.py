@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import select
 import threading
 import time
@@ -13,9 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from agent.boards.bench import BadWire
 from agent.boards.events import LineState, Peer
 from agent.boards.frames import Frame, FrameReader, frame
 from agent.clock import Stamp
+
+__all__ = ["PATIENCE", "BadWire", "HandClock", "NativeBoard", "PortState", "PtyBoard", "until"]
 
 PATIENCE = 20.0
 """Seconds that a test waits for what should come at once."""
@@ -124,31 +126,6 @@ class NativeBoard:
                 else frame("OK", reference)
             )
         return self._answers[reference]
-
-
-class BadWire:
-    """A wire that loses, doubles and delays a share of its bytes, the same ones for each seed."""
-
-    def __init__(self, seed: int, share: float) -> None:
-        self.share = share
-        self._random = random.Random(seed)
-        self._late = b""
-
-    def carry(self, data: bytes) -> bytes:
-        """What comes out at the other end now; the rest comes later, in order."""
-        out = bytearray(self._late)
-        self._late = b""
-        for at, byte in enumerate(data):
-            if self._random.random() >= self.share:
-                out.append(byte)
-                continue
-            fate = self._random.choice(("lost", "doubled", "late"))
-            if fate == "doubled":
-                out += bytes((byte, byte))
-            elif fate == "late":
-                self._late = data[at:]
-                break
-        return bytes(out)
 
 
 class PtyBoard:

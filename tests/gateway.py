@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from agent.simulation.board import SimulatedBoard
+from agent.simulation.models import OPTIONS
 from agent.simulation.platform import SimulatedPlatform
 from agent.simulation.sound import write_wav
 
@@ -36,13 +37,14 @@ def wait_until(predicate: Callable[[], bool], what: str, seconds: float = PATIEN
 class Box:
     """One gateway's folder, its board and platform, and the daemon that runs on them."""
 
-    def __init__(self, folder: Path, boards: int = 1) -> None:
+    def __init__(self, folder: Path, boards: int = 1, driver: str = "native") -> None:
         self.folder = folder
+        self.driver = driver
         self.recordings = folder / "recordings"
         self.recordings.mkdir()
         self.platform = SimulatedPlatform(folder / "platform")
         self.boards = [
-            SimulatedBoard(folder / f"board{number}", serial=number)
+            SimulatedBoard(folder / f"board{number}", serial=number, driver=driver)
             for number in range(1, boards + 1)
         ]
         self.settings: dict[str, Any] = {}
@@ -67,7 +69,13 @@ class Box:
             "identity": {"satellite": SATELLITE},
             "platform": {"url": self.platform.url, "connect_timeout": 2, "read_timeout": 5},
             "boards": [
-                {"serial": number, "port": board.port}
+                {
+                    "serial": number,
+                    "driver": self.driver,
+                    "port": board.port,
+                    "channels": board.channels,
+                    "options": OPTIONS.get(self.driver, {}),
+                }
                 for number, board in enumerate(self.boards, start=1)
             ],
             "recordings": {
@@ -188,9 +196,9 @@ class Box:
 
 
 @contextmanager
-def box(folder: Path, boards: int = 1) -> Iterator[Box]:
+def box(folder: Path, boards: int = 1, driver: str = "native") -> Iterator[Box]:
     """A gateway's surroundings, running; the daemon is started by the test."""
-    made = Box(folder, boards)
+    made = Box(folder, boards, driver)
     with made.platform:
         for board in made.boards:
             board.start()

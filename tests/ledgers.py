@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -18,6 +20,8 @@ from agent.ledger.store import Store
 from tests.clocks import NOON
 
 ATTACH_WINDOW = 15.0
+PAGE = 4096
+"""Bytes in a page of these ledgers."""
 LONG = 60.0
 """Seconds that a call of these tests lasts."""
 
@@ -150,3 +154,32 @@ def look_into(directory: Path, sql: str, parameters: Sequence[object] = ()) -> l
     """Ask the file itself, past the ledger."""
     with closing(sqlite3.connect(directory / FILE_NAME)) as connection:
         return connection.execute(sql, parameters).fetchall()
+
+
+def end_uncleanly(ledger: Ledger, directory: Path) -> None:
+    """Leave the files as they are when power fails, the write-ahead log beside them."""
+    copy = directory.with_name("at the moment of the power cut")
+    shutil.copytree(directory, copy)
+    ledger.close()
+    for path in directory.glob("*"):
+        path.unlink()
+    for path in copy.iterdir():
+        path.rename(directory / path.name)
+    copy.rmdir()
+
+
+def tear_pages(path: Path, first: int = 1) -> None:
+    """Overwrite all pages but the first ones, as a dying flash does."""
+    content = bytearray(path.read_bytes())
+    assert len(content) > (first + 2) * PAGE
+    for start in range(first * PAGE, len(content), PAGE):
+        content[start : start + 64] = os.urandom(64)
+    path.write_bytes(content)
+
+
+def filled(directory: Path, clock: Clock) -> None:
+    """A ledger of many pages, closed well."""
+    with ledger_in(directory, clock) as ledger, ledger.transaction():
+        for number in range(200):
+            call_id = add_call(ledger, a_call(phone=str(number)))
+            add_recording(ledger, call_id, f"{number}.wav")

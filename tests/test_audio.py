@@ -266,3 +266,15 @@ def test_no_bytes_whatever_raise_anything(start: bytes, rest: bytes) -> None:
 def test_no_order_of_chunks_raises_anything(chunks: list[tuple[bytes, bytes]], size: int) -> None:
     body = b"".join(make.chunk(name, content) for name, content in chunks)
     judge(b"RF64" + struct.pack("<I", size) + b"WAVE" + body + b"data" + struct.pack("<I", size))
+
+
+def test_an_mp3_file_that_is_emptied_while_it_is_read_harms_nothing() -> None:
+    class Emptied(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            found = super().read(size)
+            if len(found) > 10:
+                self.truncate(0)
+            return found
+
+    audio = inspect(Emptied(make.mp3(100)), 10**9, "recording.mp3")
+    assert audio.verdict is Verdict.EMPTY

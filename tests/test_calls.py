@@ -20,9 +20,9 @@ from agent.calls import (
     Ended,
     Started,
     Step,
-    whole_seconds,
 )
 from agent.clock import Stamp
+from agent.delivery.records import record_fields
 
 NOT_CONNECTED, ON_HOOK, IN_CALL, RINGING, ANSWERED, FAULT = LineState
 NOON = 1_700_000_000.0
@@ -50,8 +50,11 @@ class Port:
         peer: Peer = Peer.UNKNOWN,
         timelen: int | None = None,
         asked: bool = False,
+        ago: float = 0.0,
+        assumed: bool = False,
     ) -> list[Step]:
-        steps = self.tracker.hear(ChannelState(3, state, peer, phone, timelen, asked), at(seconds))
+        event = ChannelState(3, state, peer, phone, timelen, asked, ago, assumed)
+        steps = self.tracker.hear(event, at(seconds))
         self.steps += steps
         return steps
 
@@ -64,6 +67,13 @@ class Port:
     @property
     def over(self) -> list[Call]:
         return [step.call for step in self.steps if isinstance(step, Ended)]
+
+    @property
+    def only_end(self) -> Call:
+        """The call that ended, where nothing else happened."""
+        (step,) = (step for step in self.steps if not isinstance(step, Changed))
+        assert isinstance(step, Ended)
+        return step.call
 
     @property
     def only(self) -> Call:
@@ -292,6 +302,32 @@ def test_at_start_up_a_call_whose_side_is_not_said_is_unkown_with_its_duration()
     port.says(0, ANSWERED, timelen=5, asked=True)
     port.says(5, ON_HOOK)
     assert (port.only.direction, port.only.duration) == (Direction.UNKNOWN, 10)
+
+
+@pytest.mark.parametrize("timelen", [0, None])
+def test_another_number_on_a_port_that_rings_after_a_silence_is_another_call(
+    timelen: int | None,
+) -> None:
+    port = Port()
+    port.says(0, RINGING, "13800138000")
+    port.lost(2)
+    port.says(6, RINGING, "02188886666", timelen=timelen, asked=True)
+    port.says(9, ON_HOOK)
+    assert [(call.phone, call.ended) for call in port.over] == [
+        ("13800138000", at(0)),
+        ("02188886666", at(9)),
+    ]
+
+
+def test_a_number_that_came_or_grew_in_a_silence_is_the_same_calls() -> None:
+    for before in ("", "1380"):
+        port = Port()
+        port.says(0, RINGING, before)
+        port.lost(2)
+        port.says(6, RINGING, "13800138000", timelen=0, asked=True)
+        port.says(9, ON_HOOK)
+        (call,) = port.over
+        assert (call.phone, call.started, call.ended) == ("13800138000", at(0), at(9))
 
 
 def test_at_start_up_a_ringing_port_has_a_call_and_zero_seconds_say_nothing() -> None:
@@ -568,21 +604,62 @@ def test_what_the_port_does_can_be_shown() -> None:
     assert port.tracker.peer is Peer.OUTGOING
 
 
-def test_seconds_are_rounded_down_so_that_hang_up_less_duration_is_not_before_the_start() -> None:
-    call = replace(open_call(0.9, 0), ended=at(10.8))
-    assert whole_seconds(call) == (NOON, NOON + 10, 9)
+def test_an_answer_that_is_said_at_the_end_lies_where_the_board_puts_it() -> None:
+    port = Port()
+    port.says(0, RINGING, "1")
+    port.tracker.alive(at(50))
+    port.says(50, IN_CALL, "1", Peer.INCOMING, ago=42)
+    port.says(50, ON_HOOK, ago=2)
+    assert times(port.only) == (0, 8, 48)
+    assert port.only.direction is Direction.IN
+
+
+def test_an_answer_that_is_said_late_never_lies_before_the_ringing() -> None:
+    port = Port()
+    port.says(0, RINGING)
+    port.says(5, IN_CALL, ago=60)
+    port.says(9, ON_HOOK)
+    assert times(port.only) == (0, 0, 9)
+
+
+def test_going_off_hook_that_is_said_late_lies_before_though_the_port_was_taken_for_free() -> None:
+    port = Port()
+    port.tracker.alive(at(10))
+    port.says(10, IN_CALL, "10086", Peer.OUTGOING, ago=6)
+    port.says(20, ON_HOOK)
+    assert (port.only.direction, times(port.only)) == (Direction.OUT, (4, 4, 20))
+
+
+def test_a_call_that_is_said_late_never_begins_before_the_one_before_it_ended() -> None:
+    port = Port()
+    port.says(0, IN_CALL, "1")
+    port.says(10, ON_HOOK)
+    port.says(20, IN_CALL, "2", Peer.OUTGOING, ago=60)
+    assert port.tracker.call is not None
+    assert times(port.tracker.call)[0] == 10
+
+
+def test_a_whole_call_told_at_its_end_is_the_one_that_the_ledger_knows_to_go_on() -> None:
+    port = Port(known=False)
+    port.tracker.resume(open_call(-100, -5))
+    port.says(0, IN_CALL, "10086", Peer.OUTGOING, ago=100)
+    port.says(0, ON_HOOK)
+    assert times(port.only_end) == (-100, -100, 0)
+
+
+def test_an_assumed_state_ends_no_call_and_makes_an_unknown_port_known() -> None:
+    port = Port(known=False)
+    port.says(0, ON_HOOK, assumed=True)
+    assert port.tracker.state is ON_HOOK
+    port.tracker.resume(open_call(-100, -5))
+    assert port.says(1, ON_HOOK, assumed=True) == []
+    assert port.tracker.call is not None
 
 
 def test_a_wall_clock_that_went_back_during_a_call_does_not_shorten_it() -> None:
     call = replace(open_call(0, 0), ended=Stamp(NOON - 5000, at(60).monotonic))
-    assert whole_seconds(call) == (NOON, NOON + 60, 60)
     assert call.clock_jump == -5060
     assert (call.duration, call.elapsed) == (60, 60)
-
-
-def test_a_call_that_goes_on_has_no_hang_up() -> None:
-    with pytest.raises(ValueError, match="goes on"):
-        whole_seconds(open_call(0, 1))
 
 
 lines = st.builds(
@@ -593,6 +670,8 @@ lines = st.builds(
     phone=st.text("0123456789*#", max_size=40),
     timelen=st.none() | st.integers(0, 700) | st.integers(-(10**9), 10**9),
     asked=st.booleans(),
+    ago=st.just(0.0) | st.floats(-10, 700) | st.floats(0, 10**9),
+    assumed=st.booleans(),
 )
 moves = st.one_of(lines, st.sampled_from(["alive", "lost", "tick"]))
 pauses = st.floats(0, 400) | st.just(0.0) | st.floats(0, 20_000)
@@ -630,8 +709,8 @@ def test_whatever_is_said_each_call_starts_once_ends_once_and_is_booked_soundly(
             last_end = step.call.ended.monotonic
             assert step.call.duration >= 0
             assert step.call.elapsed >= step.call.duration - 1e-6
-            start, hang_up, duration = whole_seconds(step.call)
-            assert hang_up - duration >= start
-            assert abs(hang_up - step.call.ended.wall) <= 2
+            fields = record_fields(1, step.call, "02:00:00:00:00:01", recorded=False)
+            assert fields.hang_up - fields.duration >= fields.start
+            assert abs(fields.hang_up - step.call.ended.wall) <= 2
             assert len(step.call.phone) <= 32
     assert (tracker.call is not None) is going_on

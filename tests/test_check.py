@@ -29,6 +29,7 @@ from agent.settings import (
     Settings,
 )
 from agent.simulation.board import SimulatedBoard
+from agent.simulation.modem_model import ModemModel
 from agent.simulation.platform import SimulatedPlatform
 
 MAC = "00:1A:2B:3C:4D:5E"
@@ -198,6 +199,31 @@ def test_a_board_that_answers_tells_its_firmware(settings: Settings, tmp_path: P
         finding = only("boards", settings)
     assert finding.well
     assert "answers; 8 ports, firmware" in finding.text
+
+
+def test_the_modems_of_a_pool_are_looked_at_one_by_one(settings: Settings, tmp_path: Path) -> None:
+    with (
+        SimulatedBoard(tmp_path / "ttyACM0", driver="modem") as first,
+        SimulatedBoard(tmp_path / "ttyACM1", driver="modem") as second,
+    ):
+        pool = Board(driver="modem", channels={"1": first.port, "2": second.port})
+        told = found("boards", with_boards(settings, pool))
+    assert all(finding.well for finding in told)
+    answers, handset = told[:2], told[1::2]
+    assert first.port in answers[0].text
+    assert "answers; 1 port, firmware caller ID by AT+VCID=1" in answers[0].text
+    assert second.port in handset[1].text
+    assert "looks like one that nobody answered" in handset[0].text
+
+
+def test_what_a_driver_advises_is_something_to_do(settings: Settings, tmp_path: Path) -> None:
+    with SimulatedBoard(tmp_path / "ttyACM0", driver="modem") as modem:
+        modem._model = ModemModel(caller_id="")
+        finding = found(
+            "boards", with_boards(settings, Board(driver="modem", channels=1, port=modem.port))
+        )[1]
+    assert "calls come without numbers" in finding.text
+    assert finding.advice == "use a modem with caller ID where the numbers are wanted"
 
 
 def test_a_port_that_another_program_holds_is_a_finding(settings: Settings, tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_every_key_of_the_example_stands_beside_words_that_explain_it() -> None:
 def test_a_wrong_type_names_line_key_what_stood_there_and_what_is_accepted(refused: Refuse) -> None:
     text = SMALLEST.replace("/dev/ttyS1", "/dev/ttyS1, baudrate: fast")
     assert refused(text) == (
-        "line 2: boards[0].baudrate: found 'fast'; accepted: a whole number from 50 to 4000000",
+        "line 2: boards[0].baudrate: found 'fast'; accepted: a whole number from 50 to 4000000 or null",
     )
 
 
@@ -186,6 +186,73 @@ def test_two_boards_on_one_port_are_refused(refused: Refuse) -> None:
         "line 2: boards[1].port: found '/dev/a'; accepted: a port of its own; boards[0] has /dev/a"
         " already",
     )
+
+
+def boards(text: str) -> str:
+    return SMALLEST.replace("[{port: /dev/ttyS1}]", f"[{text}]")
+
+
+def test_a_pool_has_a_device_for_each_port_and_no_port_of_its_own(accepted: Accept) -> None:
+    (board,) = accepted(boards("{driver: modem, channels: {3: /dev/b, 1: /dev/a}}")).boards
+    assert (board.port, board.numbers) == ("", (1, 3))
+    members = board.members()
+    assert {number: each.port for number, each in members.items()} == {1: "/dev/a", 3: "/dev/b"}
+    assert all(each.channels == 1 and each.driver == "modem" for each in members.values())
+
+
+PORT = "a device such as /dev/ttyS1, or a URL that pyserial opens, such as socket://HOST:PORT"
+
+
+@pytest.mark.parametrize(
+    ("board", "problem"),
+    [
+        ("{serial: 1}", f"boards[0].port: missing; accepted: {PORT}"),
+        ("{port: ''}", f"line 2: boards[0].port: found ''; accepted: {PORT}"),
+        (
+            "{port: /dev/x, channels: {1: /dev/a}}",
+            "line 2: boards[0].port: found '/dev/x'; accepted: nothing, as `channels` names a"
+            " device for each port",
+        ),
+        (
+            "{channels: {1: /dev/a, 2: /dev/a}}",
+            "line 2: boards[0].channels.2: found '/dev/a'; accepted: a port of its own; boards[0]"
+            " has /dev/a already",
+        ),
+        (
+            "{channels: {1: /dev/a, 100: /dev/b}}",
+            "line 2: boards[0].channels.100: found '/dev/b'; accepted: a port's number from 1 to 99"
+            " as the key",
+        ),
+        (
+            "{channels: {}}",
+            "line 2: boards[0].channels: found a mapping; accepted: a mapping of port numbers to"
+            " devices, such as {1: /dev/ttyACM0, 2: /dev/ttyACM1}",
+        ),
+        (
+            "{port: /dev/x, options: {a: 1}}",
+            "line 2: boards[0].options.a: unknown option; a native board has none",
+        ),
+        (
+            "{port: /dev/x, driver: modem, options: {ring_cadence: often}}",
+            "line 2: boards[0].options.ring_cadence: found 'often'; accepted: a number of seconds"
+            " from 1 to 30",
+        ),
+    ],
+)
+def test_each_mistake_about_pools_and_options_is_named(
+    refused: Refuse, board: str, problem: str
+) -> None:
+    assert refused(boards(board)) == (problem,)
+
+
+def test_a_device_of_a_pool_belongs_to_no_other_board(refused: Refuse) -> None:
+    (problem,) = refused(boards("{port: /dev/a}, {serial: 2, channels: {1: /dev/a}}"))
+    assert problem.startswith("line 2: boards[1].channels.1: found '/dev/a'; accepted: a port of")
+
+
+def test_options_are_handed_on_as_they_stand(accepted: Accept) -> None:
+    text = boards("{port: /dev/x, driver: modem, options: {ring_cadence: 5, handset: yes}}")
+    assert accepted(text).boards[0].options == {"ring_cadence": "5", "handset": "yes"}
 
 
 def test_an_unknown_driver_says_which_are_installed(refused: Refuse) -> None:
@@ -390,6 +457,12 @@ def test_an_error_never_shows_a_secret(refused: Refuse, tmp_path: Path, where: s
 def test_a_password_in_a_url_is_not_shown(refused: Refuse) -> None:
     (problem,) = refused(SMALLEST.replace("http://", "ftp://user:hunter2@"))
     assert "found 'ftp://…@127.0.0.1:8080/voip'" in problem
+
+
+def test_a_query_in_a_url_is_not_shown(refused: Refuse) -> None:
+    (problem,) = refused(SMALLEST.replace("http://", "ftp://").replace("voip", "v?token=hunter2"))
+    assert "found 'ftp://127.0.0.1:8080/v?…'" in problem
+    assert "hunter2" not in problem
 
 
 def test_an_account_written_as_text_is_not_shown(refused: Refuse) -> None:

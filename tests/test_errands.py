@@ -356,6 +356,13 @@ def test_a_board_that_refuses_the_order_itself_fails_the_call_and_no_other(
     assert office.dialled == [(1, 1, "333")]
 
 
+def test_a_pools_link_that_is_lost_fails_the_order_of_its_own_port_only(office: Office) -> None:
+    office.take(entry(channel=1, phone="111"), entry(channel=2, phone="222"))
+    office.errands.link_lost(1, (2,))
+    by_phone = {one.phone: one.state for one in office.found()}
+    assert by_phone == {"111": ErrandState.ORDERED, "222": ErrandState.FAILED}
+
+
 def test_a_link_that_goes_down_between_looking_and_dialling_fails_the_call(
     tmp_path: Path, clock: HandClock
 ) -> None:
@@ -369,7 +376,7 @@ def test_a_link_that_goes_down_between_looking_and_dialling_fails_the_call(
         on_change=lambda: None,
         on_calls=lambda: None,
         on_dial_answer=lambda board, answer: None,
-        on_link=lambda board, up: None,
+        on_link=lambda board, channels, up: None,
     )
     lines.switchboard.link(1, True, clock.stamp())
     lines.switchboard.hear(1, [ChannelState(1, LineState.ON_HOOK)], clock.stamp())
@@ -553,6 +560,15 @@ def test_an_entry_of_a_status_that_is_not_known_is_left_and_counted_once(
     assert office.dialled == []
     assert office.errands.counts.ignored == 1
     assert len([one for one in caplog.messages if "an entry of status 1 is left" in one]) == 1
+
+
+def test_an_entry_that_is_left_shows_no_whole_number_in_the_log(
+    office: Office, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "agent")
+    office.take(entry(status="1"), source=MESSAGES)
+    assert "is left" in caplog.text
+    assert PHONE not in caplog.text
 
 
 def test_a_list_that_cannot_be_written_down_is_not_obeyed_and_can_come_again(

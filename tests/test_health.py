@@ -54,6 +54,7 @@ ARISE: list[tuple[str, Mapping[str, Any], str]] = [
     ("channel-fault", {"channels": {1: [PORT, faulty_port(2)]}}, "port 2 of board 1"),
     ("platform-unreachable", {"gate": GateView(Shut.OUTAGE, NOON, "refused", None)}, "refused"),
     ("platform-refuses", {"gate": GateView(Shut.CONFIGURATION, NOON, "401", None)}, "401"),
+    ("platform-refuses", {"gate": GateView(None, 0.0, "", NOON, "the last 20 records")}, "last 20"),
     ("queue-attention", {"queue": replace(EMPTY_QUEUE, attention=1)}, "1 item refused"),
     ("queue-attention", {"queue": replace(EMPTY_QUEUE, attention=3)}, "3 items refused"),
     ("recording-unusable", {"unusable": 2}, "2 items found"),
@@ -70,6 +71,7 @@ ARISE: list[tuple[str, Mapping[str, Any], str]] = [
     ("state-unusable", {"unwritten": 1}, "1 step of calls not written"),
     ("state-unusable", {"dropped": 2, "unwritten": 9}, "2 calls lost"),
     ("part-failed", {"parts": (PartView("polls", False, 2, "OSError: x"),)}, "OSError: x"),
+    ("part-failed", {"parts": (PartView("polls", True, 2, "OSError: x", True),)}, "began anew"),
 ]
 
 
@@ -111,6 +113,13 @@ def test_every_problem_has_a_hint_that_says_what_to_do(code: str) -> None:
 def test_where_all_is_well_nothing_is_found() -> None:
     assert assess(WELL) == []
     assert health_of([]) is Health.OK
+
+
+def test_of_a_pool_with_a_link_down_the_other_ports_faults_are_still_seen() -> None:
+    link = replace(LINK, up=False, trouble="port 1: gone", channels_up=frozenset({2}))
+    situation = replace(WELL, links=(link,), channels={1: [faulty_port(1), faulty_port(2)]})
+    codes = [(finding.code, finding.subject) for finding in assess(situation)]
+    assert codes == [("board-down", "1"), ("channel-fault", "port 2 of board 1")]
 
 
 # How grave it is.

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from agent.calls import Call, Direction
-from agent.clock import Stamp, SystemClock
+from agent.clock import Stamp, SystemClock, TrustedClock
 from agent.intake import AT_ONCE, Intake
 from agent.ledger import Ledger, LedgerError, open_ledger
 from agent.ledger.rows import QueueItem, State, StoredCall
@@ -52,11 +52,13 @@ class Desk:
         )
         self.names = RecordingNames(self.settings.patterns, UTC)
         self.news = 0
+        self.ntp = True
         self.intake = Intake(
             self.settings,
             self.names,
             self.ledger,
             clock,
+            TrustedClock(clock, lambda: self.ntp),
             [1, 2],
             shown=lambda name: f"<{name}>",
             on_new=self.hear,
@@ -74,8 +76,9 @@ class Desk:
         channel: int = 1,
         direction: Direction = Direction.IN,
         phone: str = PHONE,
+        uncertain: bool = False,
     ) -> int:
-        """A call in the ledger; `length` None: it still goes on."""
+        """A call in the ledger; `length` None: it still goes on; `uncertain`: it ended unheard."""
         ago = self.clock.wall() - start
 
         def stamp(wall: float) -> Stamp:
@@ -89,7 +92,11 @@ class Desk:
         if end is not None:
             over = replace(begun, ended=end, last_heard=end)
             self.ledger.calls.end(
-                number, over, clock_trusted=True, wait_for_recording=ATTACH_WINDOW
+                number,
+                over,
+                clock_trusted=True,
+                wait_for_recording=ATTACH_WINDOW,
+                uncertain=uncertain,
             )
         return number
 
@@ -230,6 +237,13 @@ def test_where_two_boards_leave_a_doubt_the_recording_is_given_to_neither(desk: 
     desk.clock.turn(ATTACH_WINDOW)
     desk.intake.match_waiting()
     assert desk.call_of(name) not in calls | {None}
+
+
+def test_a_recording_finds_the_call_that_was_answered_and_ended_unheard(desk: Desk) -> None:
+    call = desk.call(NOON - 30, 0, uncertain=True)
+    name = desk.write(file_name(NOON - 20), content=pcm(10))
+    desk.take(name)
+    assert desk.call_of(name) == call
 
 
 def test_names_of_the_clock_before_its_correction_find_the_call_that_was_corrected(
@@ -406,6 +420,16 @@ def test_a_file_that_grew_before_its_delivery_is_delivered_as_it_is_now(desk: De
     assert desk.call_of(name) == call
 
 
+def test_a_name_that_is_written_over_with_another_call_belongs_to_that_call(desk: Desk) -> None:
+    desk.call(NOON - 100, 10)
+    name = desk.write("port1.wav", content=pcm(9.0), at=NOON - 90)
+    desk.take(name)
+    later = desk.call(NOON - 30, 20)
+    desk.write(name, content=pcm(18.0), at=NOON - 10)
+    desk.take(name)
+    assert desk.call_of(name) == later
+
+
 def test_an_empty_file_that_was_filled_after_all_is_sent(desk: Desk) -> None:
     name = desk.write(file_name(NOON), content=b"")
     desk.take(name)
@@ -471,9 +495,10 @@ def test_comparing_a_touched_file_holds_up_no_call(desk: Desk) -> None:
     digest = desk.intake._digest
 
     def slow(relative: str) -> str:
-        # While the file is read, another thread writes a call down.
+        # While the file is read, another thread writes a call down and looks for its recording.
         def write() -> None:
             desk.call(NOON, 5)
+            desk.intake.match_waiting()
             held.set()
 
         writer = threading.Thread(target=write)
@@ -485,6 +510,30 @@ def test_comparing_a_touched_file_holds_up_no_call(desk: Desk) -> None:
     desk.intake._digest = slow  # type: ignore[method-assign]
     desk.take(name)
     assert held.is_set()
+
+
+def test_a_file_touched_on_its_way_and_delivered_while_it_is_compared_goes_once(
+    desk: Desk,
+) -> None:
+    call = desk.call(NOON - 30, 28)
+    name = desk.write(file_name(NOON - 30))
+    desk.take(name)
+    desk.ledger.deliveries.booked(call, "77")
+    sent = desk.ledger.deliveries.next_recording()
+    assert sent is not None
+    desk.clock.turn(100)
+    desk.write(name)
+    digest = desk.intake._digest
+
+    def while_it_is_delivered(relative: str) -> str:
+        found = digest(relative)
+        assert desk.ledger.deliveries.delivered(sent, found)
+        return found
+
+    desk.intake._digest = while_it_is_delivered  # type: ignore[method-assign]
+    desk.take(name)
+    assert len(desk.recordings()) == 1
+    assert desk.state_of(name) is State.DELIVERED
 
 
 def test_a_file_that_went_missing_and_came_back_goes_on_where_it_stood(desk: Desk) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.calls import Call, Direction
@@ -129,10 +129,25 @@ def test_a_call_is_found_where_any_part_of_it_lies_within(
     assert numbers(ledger, start, end) == ([number] if found else [])
 
 
-def test_a_call_that_goes_on_is_found_at_any_time_after_its_start(ledger: Ledger) -> None:
+def test_a_call_that_goes_on_is_found_whenever_it_began(ledger: Ledger) -> None:
     number = begin_call(ledger)
     assert numbers(ledger, NOON + 5000, NOON + 6000) == [number]
-    assert numbers(ledger, NOON - 5000, NOON - 4000) == []
+    assert numbers(ledger, NOON - 5000, NOON - 4000) == [number], "its clock may be set meanwhile"
+
+
+@pytest.mark.parametrize("jump", [56 * 365 * 86_400.0, -3600.0])
+def test_a_call_during_which_the_clock_was_set_is_found_by_both_clocks(
+    ledger: Ledger, jump: float
+) -> None:
+    """And only there: it did not last as long as its clock makes believe."""
+    call = a_call(start=NOON - LONG)
+    assert call.ended is not None
+    ended = replace(call.ended, wall=call.ended.wall + jump)
+    number = add_call(ledger, replace(call, ended=ended, last_heard=ended))
+    for moment in (NOON - 30, NOON - 30 + jump):
+        assert numbers(ledger, moment, moment + 1) == [number]
+    for moment in (NOON - 30 + jump / 2, NOON - 1800 + jump, NOON + 1800):
+        assert numbers(ledger, moment, moment + 1) == []
 
 
 def test_a_corrected_call_is_found_by_its_times_before_and_after(ledger: Ledger) -> None:
@@ -156,6 +171,23 @@ def test_the_latest_calls_come_first_and_no_more_than_can_matter(ledger: Ledger)
     assert numbers(ledger, 0, NOON * 2) == calls[: -MOST_CANDIDATES - 1 : -1]
 
 
+def test_two_boxes_that_ring_on_one_port_in_one_second_tell_two_seconds(ledger: Ledger) -> None:
+    one, other, third = (add_call(ledger, a_call(board=board)) for board in (1, 2, 3))
+    assert ledger.calls.tell_start(one, 1, "in", 100) == 100
+    assert ledger.calls.tell_start(other, 1, "in", 100) == 99
+    assert ledger.calls.tell_start(third, 1, "in", 100) == 98
+    assert ledger.calls.tell_start(one, 1, "in", 100) == 100
+
+
+@pytest.mark.parametrize(("channel", "direction"), [(2, "in"), (1, "out")])
+def test_calls_that_differ_otherwise_tell_their_own_second(
+    ledger: Ledger, channel: int, direction: str
+) -> None:
+    one, other = (add_call(ledger, a_call(board=board)) for board in (1, 2))
+    ledger.calls.tell_start(one, 1, "in", 100)
+    assert ledger.calls.tell_start(other, channel, direction, 100) == 100
+
+
 def test_a_correction_moves_the_wall_clock_only(ledger: Ledger) -> None:
     number = add_call(ledger, trusted=False)
     ledger.calls.correct(number, 100.0)
@@ -175,6 +207,7 @@ def test_a_missed_call_has_no_answer_to_correct(ledger: Ledger) -> None:
     assert stored.call.answered is None
 
 
+@settings(deadline=None)  # each example is a file, on whatever disk
 @given(phone=st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
 def test_any_number_that_a_board_can_say_is_kept(phone: str, tmp_path_factory: object) -> None:
     assert isinstance(tmp_path_factory, pytest.TempPathFactory)

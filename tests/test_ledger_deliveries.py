@@ -99,6 +99,18 @@ def test_a_record_does_not_wait_where_its_recording_was_here_before_the_hang_up(
     assert record_due(ledger) == number
 
 
+def test_the_record_of_a_call_found_over_waits_for_the_last_of_its_recordings(
+    ledger: Ledger, clock: HandClock
+) -> None:
+    number = begin_call(ledger)
+    add_recording(ledger, number, "first.wav")
+    end_call(ledger, number, uncertain=True)
+    add_recording(ledger, number, "second.wav")
+    assert record_due(ledger) is None
+    clock.turn(ATTACH_WINDOW)
+    assert record_due(ledger) == number
+
+
 def test_a_file_that_is_kept_is_not_the_recording_that_a_record_waits_for(ledger: Ledger) -> None:
     number = begin_call(ledger)
     kept = add_recording(ledger, number, kept="it is empty")
@@ -224,9 +236,9 @@ def test_a_delivery_counts_once(ledger: Ledger) -> None:
 
 
 def test_a_file_that_changed_as_it_was_sent_is_not_delivered(ledger: Ledger) -> None:
-    _, recording = booked_call(ledger, "a.wav")
+    call_id, recording = booked_call(ledger, "a.wav")
     sent = next_recording(ledger)
-    ledger.recordings.replace(recording, a_recording("a.wav", size=2000), call_due=0.0)
+    ledger.recordings.replace(recording, a_recording("a.wav", size=2000), call_id, call_due=0.0)
     assert not ledger.deliveries.delivered(sent, "digest of what it was")
     assert next_recording(ledger).size == 2000
     assert ledger.queue.counts(10).delivered == 0
@@ -236,7 +248,7 @@ def test_a_file_that_became_worthless_as_it_was_sent_stays_kept(ledger: Ledger) 
     number, recording = booked_call(ledger, "a.wav")
     sent = next_recording(ledger)
     worthless = a_recording("a.wav", size=0, kept="it is empty")
-    ledger.recordings.replace(recording, worthless, call_due=0.0)
+    ledger.recordings.replace(recording, worthless, number, call_due=0.0)
     ledger.deliveries.book_anew(sent.id, number, "not found", 0.0)
     ledger.deliveries.missing(sent.id, "gone")
     ledger.deliveries.booked(number, "new")

@@ -126,15 +126,16 @@ def test_all_that_was_ever_at_a_path_is_found_the_newest_first(ledger: Ledger) -
 def test_a_file_that_grew_before_its_delivery_is_one_recording(ledger: Ledger) -> None:
     call_id, number = booked_call(ledger, "call.wav")
     ledger.deliveries.refused(number, "no", 10_000.0)
-    ledger.recordings.replace(number, a_recording(size=2000), call_due=0.0)
+    ledger.recordings.replace(number, a_recording(size=2000), call_id, call_due=0.0)
     item = next_recording(ledger)
     assert (item.id, item.size, item.call_id, item.refusals) == (number, 2000, call_id, 0)
     assert ledger.queue.counts(10).bytes_waiting == 2000
 
 
 def test_a_file_that_became_good_is_sent(ledger: Ledger) -> None:
-    number = add_recording(ledger, booked_call(ledger)[0], kept="it is empty")
-    ledger.recordings.replace(number, a_recording(size=2000), call_due=0.0)
+    call_id = booked_call(ledger)[0]
+    number = add_recording(ledger, call_id, kept="it is empty")
+    ledger.recordings.replace(number, a_recording(size=2000), call_id, call_due=0.0)
     assert next_recording(ledger).id == number
 
 
@@ -173,13 +174,14 @@ def test_a_recording_that_found_its_call_looks_no_further(ledger: Ledger) -> Non
     assert (file.call_id, file.state) == (call_id, "waiting for its record")
 
 
-def test_a_calls_recordings_tell_when_it_was_talked(ledger: Ledger) -> None:
+def test_a_calls_recordings_come_with_their_length_where_it_is_known(ledger: Ledger) -> None:
     call_id = add_call(ledger)
     add_recording(ledger, call_id, "a.wav", modified_ns=int(NOON * 1e9), duration=30.0)
     add_recording(ledger, call_id, "b.wav", modified_ns=int(NOON * 1e9) + 10**9, duration=1.0)
     add_recording(ledger, call_id, "c.wav", duration=None)
     add_recording(ledger, call_id, "d.wav", duration=0.0)
-    assert sorted(ledger.recordings.spans(call_id)) == [(NOON - 30, NOON), (NOON, NOON + 1)]
+    found = [(file.relative, length) for file, length in ledger.recordings.of_call(call_id)]
+    assert sorted(found) == [("a.wav", 30.0), ("b.wav", 1.0)]
 
 
 # Delivered, and then let go

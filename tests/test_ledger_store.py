@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
 import subprocess
 import threading
@@ -18,19 +17,16 @@ from agent.clock import EARLIEST_TRUE_TIME, SystemClock
 from agent.ledger import (
     FILE_NAME,
     Ledger,
-    LedgerDamaged,
     LedgerError,
     LedgerTooNew,
     damaged_ledgers,
     open_existing,
     open_ledger,
-    suspect,
 )
-from agent.ledger.opening import APPLICATION_ID, MOST_SET_ASIDE
+from agent.ledger.opening import APPLICATION_ID
 from tests.clocks import NOON, HandClock
-from tests.ledgers import a_call, add_call, add_recording, ledger_in, look_into, store_of
-
-PAGE = 4096
+from tests.ledgers import a_call, add_call, add_recording, filled, ledger_in, look_into, store_of
+from tests.sweep_cuts import PowerCut
 
 
 @pytest.fixture
@@ -47,34 +43,6 @@ def some_numbers(directory: Path, clock: HandClock | SystemClock, count: int = 5
 def lose_ledger(directory: Path) -> None:
     for path in directory.glob("*"):
         path.unlink()
-
-
-def end_uncleanly(ledger: Ledger, directory: Path) -> None:
-    """Leave the files as they are when power fails, the write-ahead log beside them."""
-    copy = directory.with_name("at the moment of the power cut")
-    shutil.copytree(directory, copy)
-    ledger.close()
-    lose_ledger(directory)
-    for path in copy.iterdir():
-        path.rename(directory / path.name)
-    copy.rmdir()
-
-
-def tear_pages(path: Path, first: int = 1) -> None:
-    """Overwrite all pages but the first ones, as a dying flash does."""
-    content = bytearray(path.read_bytes())
-    assert len(content) > (first + 2) * PAGE
-    for start in range(first * PAGE, len(content), PAGE):
-        content[start : start + 64] = os.urandom(64)
-    path.write_bytes(content)
-
-
-def filled(directory: Path, clock: HandClock) -> None:
-    """A ledger of many pages, closed well."""
-    with ledger_in(directory, clock) as ledger, ledger.transaction():
-        for number in range(200):
-            call_id = add_call(ledger, a_call(phone=str(number)))
-            add_recording(ledger, call_id, f"{number}.wav")
 
 
 # Durable
@@ -234,6 +202,42 @@ def test_a_ledger_whose_making_was_cut_off_is_made_to_its_end(
         assert add_call(ledger) > 0
 
 
+def test_power_that_fails_while_a_ledger_is_begun_leaves_nothing_that_looks_damaged(
+    tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def power_fails(*_: object) -> None:
+        raise PowerCut
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", power_fails)
+        with pytest.raises(PowerCut):
+            open_ledger(tmp_path, clock)
+    assert not (tmp_path / FILE_NAME).exists()
+    with ledger_in(tmp_path, clock) as ledger:
+        assert ledger.set_aside is None
+        add_call(ledger)
+    assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
+
+
+def test_a_ledger_is_put_in_place_in_its_final_form(
+    tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A journal of its making beside it could not be rolled back by whoever only looks."""
+    rename = Path.rename
+    placed: list[tuple[bytes, list[str]]] = []
+
+    def watched(path: Path, to: Path) -> Path:
+        beside = [one.name for one in tmp_path.iterdir() if one != path]
+        placed.append((path.read_bytes()[18:20], beside))
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, "rename", watched)
+    with ledger_in(tmp_path, clock):
+        write_ahead_log = bytes([2, 2])
+        assert placed == [(write_ahead_log, [])]
+        assert not (tmp_path / f"{FILE_NAME}-journal").exists()
+
+
 def test_a_newer_agents_ledger_is_refused_and_left_alone(tmp_path: Path, clock: HandClock) -> None:
     filled(tmp_path, clock)
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection:
@@ -243,163 +247,6 @@ def test_a_newer_agents_ledger_is_refused_and_left_alone(tmp_path: Path, clock: 
         open_ledger(tmp_path, clock)
     assert (tmp_path / FILE_NAME).read_bytes() == before
     assert damaged_ledgers(tmp_path) == []
-
-
-# Damage
-
-
-def test_a_foreign_database_is_set_aside(tmp_path: Path, clock: HandClock) -> None:
-    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection:
-        connection.execute("CREATE TABLE recipes (name)")
-    with ledger_in(tmp_path, clock) as ledger:
-        assert ledger.set_aside == tmp_path / f"ledger-damaged-{int(NOON)}.sqlite"
-        assert "not a ledger" in ledger.damage
-        add_call(ledger)
-    with closing(sqlite3.connect(ledger.set_aside)) as connection:
-        assert connection.execute("SELECT * FROM recipes").fetchall() == []
-
-
-@pytest.mark.parametrize("content", [b"", b"garbage " * 1000, b"SQLite format 3\0" + bytes(5000)])
-def test_an_empty_or_garbled_file_is_set_aside(
-    tmp_path: Path, clock: HandClock, content: bytes
-) -> None:
-    (tmp_path / FILE_NAME).write_bytes(content)
-    with ledger_in(tmp_path, clock) as ledger:
-        assert ledger.set_aside is not None
-        assert ledger.set_aside.read_bytes() == content
-        assert ledger.damage
-        add_call(ledger)
-
-
-def test_torn_pages_are_found_after_a_power_cut(tmp_path: Path, clock: HandClock) -> None:
-    filled(tmp_path, clock)
-    ledger = open_ledger(tmp_path, clock)
-    add_call(ledger)
-    end_uncleanly(ledger, tmp_path)
-    tear_pages(tmp_path / FILE_NAME, first=20)
-    with ledger_in(tmp_path, clock) as anew:
-        assert anew.set_aside is not None
-        assert anew.deliveries.next_record() is None
-
-
-def test_what_was_committed_before_a_power_cut_is_there_after_it(
-    tmp_path: Path, clock: HandClock
-) -> None:
-    ledger = open_ledger(tmp_path, clock)
-    number = add_call(ledger)
-    end_uncleanly(ledger, tmp_path)
-    with ledger_in(tmp_path, clock) as anew:
-        assert anew.set_aside is None
-        assert anew.calls.get(number) is not None
-
-
-def test_a_ledger_that_cannot_say_its_numbers_is_set_aside(
-    tmp_path: Path, clock: HandClock
-) -> None:
-    """Damage that shows itself only as the ledger is opened, without a power cut before."""
-    filled(tmp_path, clock)
-    tear_pages(tmp_path / FILE_NAME)
-    with ledger_in(tmp_path, clock) as ledger:
-        assert ledger.set_aside is not None
-        add_call(ledger)
-
-
-def test_damage_that_shows_itself_in_use_is_set_aside_at_the_next_start(
-    tmp_path: Path, clock: HandClock
-) -> None:
-    filled(tmp_path, clock)
-    tear_pages(tmp_path / FILE_NAME, first=20)
-    with ledger_in(tmp_path, clock) as ledger:
-        assert ledger.set_aside is None, "closed well, so not looked at page by page"
-        with pytest.raises(LedgerDamaged):
-            for number in range(200):
-                ledger.recordings.find(f"{number}.wav")
-        assert ledger.damaged
-    suspect(tmp_path)
-    with ledger_in(tmp_path, clock) as anew:
-        assert anew.set_aside is not None
-        assert not anew.damaged
-
-
-def test_an_index_that_lost_its_rows_is_found_once_it_is_suspected(
-    tmp_path: Path, clock: HandClock
-) -> None:
-    filled(tmp_path, clock)
-    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection:
-        connection.execute("PRAGMA writable_schema = ON")
-        connection.execute(
-            "UPDATE sqlite_master SET rootpage = (SELECT rootpage FROM sqlite_master"
-            " WHERE name = 'calls_open') WHERE name = 'calls_by_end'"
-        )
-        connection.commit()
-    suspect(tmp_path)
-    with ledger_in(tmp_path, clock) as ledger:
-        assert ledger.set_aside is not None
-
-
-def test_a_healthy_suspect_is_acquitted(tmp_path: Path, clock: HandClock) -> None:
-    filled(tmp_path, clock)
-    suspect(tmp_path)
-    with ledger_in(tmp_path, clock) as ledger:
-        assert ledger.set_aside is None
-    assert sorted(path.name for path in tmp_path.iterdir()) == [FILE_NAME]
-
-
-def test_a_log_of_another_database_never_becomes_part_of_the_ledger(
-    tmp_path: Path, clock: HandClock
-) -> None:
-    state, other = tmp_path / "state", tmp_path / "other"
-    state.mkdir()
-    other.mkdir()
-    filled(state, clock)
-    with closing(sqlite3.connect(other / "recipes", isolation_level=None)) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("CREATE TABLE recipes (name)")
-        connection.execute("INSERT INTO recipes VALUES ('soup')")
-        shutil.copy(other / "recipes-wal", state / f"{FILE_NAME}-wal")
-    with ledger_in(state, clock) as ledger:
-        assert ledger.set_aside is not None
-        assert store_of(ledger).row("SELECT 1 FROM sqlite_master WHERE name = 'recipes'") is None
-        add_call(ledger)
-
-
-def test_a_log_left_by_a_lost_ledger_is_no_part_of_the_new_one(
-    tmp_path: Path, clock: HandClock
-) -> None:
-    ledger = open_ledger(tmp_path, clock)
-    number = add_call(ledger)
-    end_uncleanly(ledger, tmp_path)
-    (tmp_path / FILE_NAME).unlink()
-    with ledger_in(tmp_path, clock) as anew:
-        assert anew.calls.get(number) is None
-        add_call(anew)
-
-
-def test_the_journal_goes_aside_with_its_file(tmp_path: Path, clock: HandClock) -> None:
-    filled(tmp_path, clock)
-    ledger = open_ledger(tmp_path, clock)
-    add_call(ledger)
-    end_uncleanly(ledger, tmp_path)
-    (tmp_path / FILE_NAME).write_bytes(b"garbage " * 1000)
-    with ledger_in(tmp_path, clock) as anew:
-        assert anew.set_aside is not None
-        journal = anew.set_aside.with_name(anew.set_aside.name + "-wal")
-        assert journal.stat().st_size > 0
-
-
-@pytest.mark.parametrize("backwards", [False, True])
-def test_the_last_few_damaged_ledgers_are_kept_whatever_the_clock_does(
-    tmp_path: Path, clock: HandClock, backwards: bool
-) -> None:
-    for number in range(MOST_SET_ASIDE + 2):
-        (tmp_path / FILE_NAME).write_bytes(b"garbage %d " % number * 1000)
-        with ledger_in(tmp_path, clock) as ledger:
-            assert ledger.set_aside is not None
-            assert ledger.set_aside.exists()
-            assert damaged_ledgers(tmp_path)[-1] == ledger.set_aside
-        clock.jump(-100_000_000 if backwards else 0)
-    kept = [path.read_bytes()[:9] for path in damaged_ledgers(tmp_path)]
-    assert kept == [b"garbage 2", b"garbage 3", b"garbage 4"]
 
 
 # Storage that fails

@@ -28,9 +28,11 @@ def call(
     channel: int = 1,
     board: int = 1,
     phone: str = "",
+    over: float | None = None,
 ) -> CallSpan:
     ended = None if ends is None else T + ends
-    return CallSpan(number, board, channel, Direction.IN, phone, T + begins, ended)
+    found_over = None if over is None else T + over
+    return CallSpan(number, board, channel, Direction.IN, phone, T + begins, ended, found_over)
 
 
 def recorded(
@@ -89,6 +91,43 @@ def test_a_true_overlap_beats_a_nearer_neighbour() -> None:
 def test_a_call_that_goes_on_lasts_until_now() -> None:
     assert number_of(recorded(100, 50), call(1, 0, None), now=T + 160) == 1
     assert number_of(recorded(100, 50), call(1, 0, None), now=T + 60) is None
+
+
+def test_a_call_whose_end_nobody_heard_may_have_lasted_until_it_was_found_over() -> None:
+    before, unheard = call(1, -6.5, 0.47), call(2, 0.49, 0.49, over=9)
+    assert number_of(recorded(0, 4.67), before, unheard) == 2
+    assert number_of(recorded(5, 4), before, unheard) == 2
+    assert number_of(recorded(12, 4), before, unheard) is None
+
+
+def test_a_call_whose_end_nobody_heard_was_over_when_the_next_one_on_its_port_began() -> None:
+    calls = (call(1, 0, 0, over=9), call(2, 6, 8), call(3, 1, 2, channel=2))
+    assert number_of(recorded(5.2, 2.8), *calls) == 2
+
+
+def test_a_recording_with_another_number_is_not_of_a_call_that_may_have_lasted_so_long() -> None:
+    unheard = call(1, 0, 0, phone="13800138000", over=9)
+    assert number_of(recorded(3, 4, phone="02188886666"), unheard) is None
+    assert number_of(recorded(3, 4, phone="13800138000"), unheard) == 1
+
+
+def test_a_number_that_was_not_dialled_to_its_end_is_no_other_number() -> None:
+    unheard = call(1, 0, 0, phone="138", over=9)
+    assert number_of(recorded(3, 4, phone="13800138000"), unheard) == 1
+
+
+def test_a_fraction_of_a_second_in_common_does_not_make_up_for_another_number() -> None:
+    before = call(1, -60, 0.47, phone="13800138000")
+    assert number_of(recorded(0, 5, phone="02188886666"), before) is None
+    assert number_of(recorded(0, 5, phone="13800138000"), before) == 1
+    assert number_of(recorded(-59, 59, phone="02188886666"), before) == 1
+
+
+def test_of_two_calls_back_to_back_the_number_tells_more_than_the_names_whole_seconds() -> None:
+    before = call(1, -6.25, -0.02, phone="13800138000")
+    after = call(2, -0.01, -0.01, phone="02188886666", over=2.5)
+    assert number_of(recorded(-1, 1.84, phone="02188886666"), before, after) == 2
+    assert number_of(recorded(-1, 1.84, phone="13800138000"), before, after) == 1
 
 
 def test_a_name_without_a_time_is_matched_by_when_its_file_ended() -> None:

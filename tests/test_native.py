@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.boards.bench import BadWire
 from agent.boards.driver import BoardOptions, DialRefused, find_driver
 from agent.boards.events import (
     BoardHello,
@@ -19,7 +20,7 @@ from agent.boards.events import (
 )
 from agent.boards.frames import frame
 from agent.boards.native import NativeDriver
-from tests.boards import BadWire, HandClock, NativeBoard
+from tests.boards import HandClock, NativeBoard
 
 SYNC = frame("SYNC")
 NOT_CONNECTED, ON_HOOK, IN_CALL, RINGING, ANSWERED, FAULT = LineState

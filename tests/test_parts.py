@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
 
 from agent import parts
-from agent.parts import Alive, Bell, Part
+from agent.parts import Alive, Bell, Nudge, Part
 from tests.clocks import HandClock
 
 PATIENCE = 20.0
@@ -59,6 +62,7 @@ def test_a_part_lives_until_it_is_asked_to_stop() -> None:
     assert job.at_rest.wait(PATIENCE)
     view = part.view()
     assert (view.name, view.alive, view.failures, view.last_failure) == ("recordings", True, 0, "")
+    assert not view.failing
     assert not part.ended(0)
     end(part)
     assert not part.view().alive
@@ -77,6 +81,7 @@ def test_a_job_that_fails_or_ends_early_begins_anew(
     part.start()
     assert job.at_rest.wait(PATIENCE)
     assert (part.view().alive, part.view().failures, part.view().last_failure) == (True, 2, words)
+    assert part.view().failing
     end(part)
     assert job.beginnings == 3
 
@@ -148,3 +153,34 @@ def test_a_wait_ends_without_a_ring(seconds: float) -> None:
     bell = Bell()
     bell.wait(bell.rings, seconds)
     assert bell.rings == 0
+
+
+def test_a_nudge_is_kept_for_the_next_wait_and_can_be_forgotten() -> None:
+    nudge = Nudge()
+    for _ in range(3):
+        nudge.set()
+    nudge.wait(20)
+    nudge.set()
+    nudge.clear()
+    begun = time.monotonic()
+    nudge.wait(0.05)
+    assert time.monotonic() - begun >= 0.04
+
+
+STORM = """
+import signal, time
+from agent.parts import Nudge
+nudge = Nudge()
+signal.signal(signal.SIGALRM, lambda *_: nudge.set())
+signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+end = time.monotonic() + 1
+while time.monotonic() < end:
+    nudge.wait(0)
+    nudge.clear()
+signal.setitimer(signal.ITIMER_REAL, 0)
+"""
+
+
+def test_signals_may_nudge_at_any_instruction() -> None:
+    # The same with an Event stands still for ever: its lock is not for handlers.
+    subprocess.run([sys.executable, "-c", STORM], check=True, timeout=20)

@@ -165,6 +165,16 @@ def test_a_recording_is_shown_alone(technician: Technician, queue: dict[str, int
     assert "record " not in technician.out.splitlines()[0]
 
 
+def test_a_recording_that_waits_for_its_call_is_not_said_to_be_tried_again(
+    technician: Technician,
+) -> None:
+    due = SystemClock().monotonic() + 600
+    number = add_recording(technician.ledger, None, "1.wav", call_due=due)
+    assert technician.types("show", str(number)) == 0
+    assert "waiting for its call" in technician.out
+    assert "tried again" not in technician.out
+
+
 def test_what_was_delivered_is_shown_by_its_callid(
     technician: Technician, queue: dict[str, int]
 ) -> None:
@@ -327,3 +337,8 @@ def test_as_a_process_of_its_own_it_works_beside_a_ledger_that_is_written(
     assert listed.returncode == 0, listed.stderr
     # What is not durable yet is not shown.
     assert len(listed.stdout.splitlines()) == 3
+
+
+def test_an_item_whose_name_is_no_text_at_all_is_not_there(technician: Technician) -> None:
+    assert technician.types("show", os.fsdecode(b"\xff")) == 1
+    assert technician.err == "there is no item \\udcff\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -271,6 +272,22 @@ def test_a_broken_connection_reaches_the_sender_as_an_error(
     assert len(platform.records) == (kind in {"reset-after", "cut"})
     book(platform)
     assert len(platform.records) == 1
+
+
+def test_a_form_that_breaks_off_is_neither_booked_nor_held_against_the_gateway(
+    platform: SimulatedPlatform,
+) -> None:
+    head = (
+        "POST /voip/api/upload_record HTTP/1.1\r\nHost: platform\r\nContent-Length: 200\r\n"
+        "Content-Type: application/x-www-form-urlencoded\r\n\r\n"
+    )
+    for begun in ("", "cmd=upload&satellite=02"):
+        with socket.create_connection(("127.0.0.1", platform.port), timeout=10) as sender:
+            sender.sendall((head + begun).encode())
+            sender.shutdown(socket.SHUT_WR)
+            assert sender.recv(100) == b""
+    assert platform.violations == []
+    assert platform.records == []
 
 
 def test_a_file_that_breaks_off_is_not_booked(platform: SimulatedPlatform) -> None:

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from agent import switchboard as switchboard_module
 from agent.boards.events import BoardHello, ChannelState, DialAnswer, LineState, Peer
+from agent.call_times import in_this_boot
 from agent.calls import RINGING_LONGEST, Call, Direction
 from agent.clock import Stamp, TrustedClock
 from agent.ledger import Ledger, LedgerError, open_ledger
 from agent.ledger.rows import State, StoredCall
-from agent.switchboard import Switchboard, in_this_boot
+from agent.switchboard import Switchboard
 from tests.clocks import NOON, HandClock
 from tests.rooms import unwritable
 
@@ -247,9 +248,14 @@ def test_a_call_costs_three_transactions(exchange: Exchange) -> None:
     assert exchange.ledger.commits == before + 3
 
 
-def test_the_answer_is_written_at_once_and_no_older_number_undoes_it(exchange: Exchange) -> None:
+def test_a_callers_number_is_written_at_once_for_nothing_tells_it_again(exchange: Exchange) -> None:
     exchange.say(1, RINGING)
-    exchange.say(1, RINGING, "13800138000")  # left for the tick
+    exchange.say(1, RINGING, "13800138000")
+    assert exchange.open_calls()[0].call.phone == "13800138000"
+
+
+def test_the_answer_is_written_at_once(exchange: Exchange) -> None:
+    exchange.say(1, RINGING)
     exchange.clock.turn(3)
     exchange.say(1, IN_CALL, "13800138000", peer=Peer.INCOMING)
     assert exchange.open_calls()[0].call.answered is not None
@@ -698,9 +704,9 @@ def test_neighbours_are_told_of_changes_and_of_calls(exchange: Exchange) -> None
     changes, told = exchange.changes, exchange.calls_told
     exchange.say(1, ON_HOOK)
     assert (exchange.changes, exchange.calls_told) == (changes, told)
-    exchange.say(1, RINGING)
+    exchange.say(1, IN_CALL)
     assert (exchange.changes, exchange.calls_told) == (changes + 1, told + 1)
-    exchange.say(1, RINGING, "1")
+    exchange.say(1, IN_CALL, "1")
     assert (exchange.changes, exchange.calls_told) == (changes + 2, told + 1)
 
 
@@ -710,3 +716,22 @@ def test_the_boards_firmware_is_in_the_log(
     caplog.set_level(logging.INFO, "agent")
     exchange.board.hear(1, [BoardHello(1, 8, "F7")], exchange.clock.stamp())
     assert "firmware F7" in caplog.text
+
+
+def test_a_board_that_introduces_itself_without_end_does_not_fill_the_log(
+    exchange: Exchange, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "agent")
+    for number in range(1000):
+        exchange.board.hear(1, [BoardHello(1, 8, f"2.{number}")], exchange.clock.stamp())
+        exchange.clock.turn(0.1)
+    assert 2 <= len([one for one in caplog.messages if "firmware" in one]) <= 3
+
+
+def test_a_number_from_a_careless_driver_holds_nothing_but_digits(exchange: Exchange) -> None:
+    exchange.on_hook()
+    exchange.say(1, RINGING, phone="\ud800138\x1b[2J00\n" + "1" * 100)
+    exchange.say(2, RINGING, phone="10086")
+    (first, second) = exchange.open_calls()
+    assert first.call.phone == "138200" + "1" * 26
+    assert second.call.phone == "10086"

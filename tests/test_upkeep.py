@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +12,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
+from agent import upkeep
 from agent.clock import TrustedClock
 from agent.ledger import Ledger, open_ledger
 from agent.ledger.rows import RecordingToSend
@@ -292,6 +305,55 @@ def test_a_file_that_somebody_deleted_already_is_not_asked_for_again(store: Stor
     assert store.ledger.recordings.delivered(10) == []
 
 
+@pytest.mark.parametrize("status", [DiskStatus.NOT_MOUNTED, DiskStatus.NO_DISK])
+def test_recordings_whose_disk_is_away_are_not_taken_for_gone(
+    store: Store, status: DiskStatus
+) -> None:
+    """They would stay for ever as it comes back, and be sent anew once they are forgotten."""
+    call = store.ledger.recordings.find(store.delivered("1.wav").relative)[0].call_id
+    assert call is not None
+    away = store.directory.with_name("away")
+    store.directory.rename(away)
+    sound, store.disk = store.disk, replace(store.disk, status=status)
+    store.clock.turn(2 * KEEP_DAYS * DAY)
+    store.upkeep.tidy()
+    away.rename(store.directory)
+    store.disk = sound
+    assert store.ledger.calls.get(call) is not None
+    store.upkeep.tidy()
+    assert store.names() == [], "it goes as soon as it is back"
+
+
+# By a clock that was wrong.
+
+
+@pytest.mark.parametrize("wrong_by", [-56 * 365 * DAY, 10 * 365 * DAY])
+def test_the_days_of_a_delivery_under_a_wrong_clock_count_from_when_it_was_set(
+    store: Store, wrong_by: float
+) -> None:
+    """Not from 1970, or all that was delivered just now would go at once; nor from the future."""
+    store.clock.jump(wrong_by)
+    store.trusted = False
+    store.delivered("1.wav")
+    store.clock.jump(-wrong_by)
+    store.trusted = True
+    store.upkeep.tidy()
+    store.clock.turn(KEEP_DAYS * DAY - 1)
+    store.upkeep.tidy()
+    assert store.names() == ["1.wav"]
+    store.clock.turn(1)
+    store.upkeep.tidy()
+    assert store.names() == []
+
+
+def test_dates_that_are_right_are_not_written_again(store: Store) -> None:
+    store.delivered("1.wav")
+    store.upkeep.tidy()
+    before = store.ledger.commits
+    assert store.ledger.recordings.date_anew() == 0
+    assert store.ledger.commits == before
+
+
 # The ledger's own history.
 
 
@@ -333,3 +395,176 @@ def test_a_ledger_that_cannot_be_written_stops_no_upkeep(
     assert "nothing is tidied, the ledger can't be used" in caplog.text
     store.upkeep.run(OneRound(), lambda seconds: None)
     assert store.ledger.recordings.delivered(10) == []
+
+
+def test_a_file_that_could_not_be_sent_is_forgotten_a_while_after_it_was_cleared_away(
+    store: Store,
+) -> None:
+    def keep(name: str) -> int:
+        modified_ns = store.file(name)
+        new = a_recording(
+            name, size=len(CONTENT), modified_ns=modified_ns, kept="empty", verdict="empty"
+        )
+        return store.ledger.recordings.add(new, None, call_due=0.0)
+
+    numbers = [keep(name) for name in ("gone.wav", "here.wav", "day/gone.wav")]
+    (store.directory / "gone.wav").unlink()
+    (store.directory / "day/gone.wav").unlink()
+    store.upkeep.tidy()
+    assert [item.id for item in store.ledger.queue.items(10)] == numbers
+    store.clock.turn(31 * DAY)
+    store.disk = replace(SOUND_DISK, status=DiskStatus.NOT_MOUNTED)
+    store.upkeep.tidy()
+    assert [item.id for item in store.ledger.queue.items(10)] == numbers
+    store.disk = SOUND_DISK
+    store.upkeep.tidy()
+    assert [item.id for item in store.ledger.queue.items(10)] == [numbers[1]]
+    assert store.ledger.recordings.find("gone.wav") == []
+
+
+def test_kept_files_are_looked_at_a_page_at_a_time_until_all_were(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "PAGE", 2)
+    for number in range(5):
+        new = a_recording(f"{number}.wav", kept="empty", verdict="empty")
+        store.ledger.recordings.add(new, None, call_due=0.0)
+    store.clock.turn(31 * DAY)
+    left = []
+    for _ in range(3):
+        store.upkeep.tidy()
+        left.append(len(store.ledger.queue.items(10)))
+    assert left == [3, 1, 0]
+
+
+def test_a_ledger_that_cannot_be_written_as_a_file_goes_is_told_later(
+    deleting: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The delivery counts all the same, and once."""
+    sent = deleting.delivered("1.wav")
+    with unwritable(deleting.state):
+        deleting.upkeep.after_delivery(sent)
+    assert "can't be removed" in caplog.text
+    deleting.upkeep.tidy()
+    assert deleting.ledger.recordings.delivered(10) == []
+    assert deleting.names() == []
+
+
+# Whatever happens.
+
+
+class UpkeepMachine(RuleBasedStateMachine):
+    """Files come, are delivered or not, age; the disk fills, is away and comes back; somebody
+    touches files. Only what was delivered ever goes, the oldest delivery first.
+    """
+
+    @initialize(delete=st.booleans(), keep_free=st.sampled_from([0.0, 10.0]))
+    def begin(self, delete: bool, keep_free: float) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="upkeep-"))
+        self.store = Store(
+            self.folder,
+            after_upload="delete" if delete else "keep",
+            keep_free_percent=keep_free,
+        )
+        self.waiting: set[str] = set()
+        self.delivered: dict[str, float] = {}
+        """When, by name; the oldest first."""
+        self.changed: set[str] = set()
+        self.lacking = 0
+
+    def teardown(self) -> None:
+        if hasattr(self, "store"):
+            self.store.ledger.close()
+            shutil.rmtree(self.folder)
+
+    @rule(kind=st.sampled_from(["to be sent", "of no call", "kept", "not known"]))
+    def file_comes(self, kind: str) -> None:
+        name = f"{kind}/{len(self.waiting)}.wav"
+        self.waiting.add(name)
+        if kind == "to be sent":
+            self.store.waiting(name, add_call(self.store.ledger))
+        elif kind == "of no call":
+            self.store.waiting(name)
+        else:
+            modified_ns = self.store.file(name)
+            if kind == "kept":
+                new = a_recording(name, size=len(CONTENT), modified_ns=modified_ns, kept="x")
+                self.store.ledger.recordings.add(new, None, call_due=0.0)
+
+    @rule()
+    def file_is_delivered(self) -> None:
+        name = f"delivered/{len(self.delivered) + len(self.changed)}.wav"
+        self.store.delivered(name)
+        self.delivered[name] = self.store.clock.wall()
+
+    @precondition(lambda self: self.there())
+    @rule(data=st.data())
+    def delivered_file_changes(self, data: st.DataObject) -> None:
+        """It is another one now, which nobody delivered."""
+        name = data.draw(st.sampled_from(sorted(self.there())))
+        self.store.file(name, CONTENT + b"more")
+        self.changed.add(name)
+        del self.delivered[name]
+
+    def there(self) -> set[str]:
+        return {name for name in self.delivered if name in self.store.names()}
+
+    @rule(days=st.sampled_from([0.1, 5.0, 20.0]))
+    def time_passes(self, days: float) -> None:
+        self.store.clock.turn(days * DAY)
+
+    @rule(trusted=st.booleans())
+    def clock_is_doubted(self, trusted: bool) -> None:
+        self.store.trusted = trusted
+
+    @rule(files=st.sampled_from([0, 1, 2, 1000]))
+    def disk_fills(self, files: int) -> None:
+        self.lacking = files
+        if files:
+            self.store.lack(files - 0.5)
+        else:
+            self.store.disk = SOUND_DISK
+
+    @rule(away=st.booleans())
+    def room_is_made(self, away: bool) -> None:
+        before = self.store.names()
+        sound = self.store.disk
+        if away:
+            self.store.disk = replace(sound, status=DiskStatus.NOT_MOUNTED)
+        self.store.upkeep.tidy()
+        self.store.disk = sound
+        gone = {name for name in before if name not in self.store.names()}
+        assert gone <= set(self.delivered), "only what was delivered goes"
+        if away:
+            assert not gone
+            return
+        stays = self.there()
+        moments = [self.delivered[name] for name in stays]
+        assert all(self.delivered[name] <= moment for name in gone for moment in moments)
+        now = self.store.clock.wall()
+        keep_days = 0.0 if self.store.settings.after_upload == "delete" else KEEP_DAYS
+        aged = {
+            name
+            for name in gone
+            if self.store.trusted and now - self.delivered[name] >= keep_days * DAY
+        }
+        lacking = self.lacking if self.store.settings.keep_free_percent else 0
+        assert len(gone - aged) <= max(0, lacking - len(aged)), "no further than needed"
+        if self.store.trusted:
+            assert all(now - moment < keep_days * DAY for moment in moments)
+
+    @invariant()
+    def nothing_else_is_missing(self) -> None:
+        assert self.waiting | self.changed <= set(self.store.names())
+
+
+def test_only_delivered_recordings_go_and_the_oldest_first_whatever_happens() -> None:
+    run_state_machine_as_test(
+        UpkeepMachine,
+        settings=settings(
+            max_examples=20,
+            stateful_step_count=30,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

@@ -611,3 +611,23 @@ def test_what_is_enough_to_be_finished(verdict: Verdict, closed: bool, rested: b
     assert not is_finished(Seen(verdict, closed, rested, held=True))
     enough = rested or (closed and verdict is Verdict.GOOD)
     assert is_finished(Seen(verdict, closed, rested, held=False)) == enough
+
+
+def test_a_run_that_fails_again_and_again_leaves_one_thread_that_waits_for_the_stop(
+    tmp_path: Path,
+) -> None:
+    def failing(_now: float) -> None:
+        raise RuntimeError("the one who listens fails")
+
+    watcher = RecordingWatcher(
+        tmp_path, NAMES, SETTLE, LONG, SystemClock(), lambda _: set(), lambda _: None, failing
+    )
+    stop = threading.Event()
+    for _ in range(5):
+        with pytest.raises(RuntimeError):
+            watcher.run(stop)
+    waiting = [one for one in threading.enumerate() if one.name == "recordings-stop"]
+    stop.set()
+    for thread in waiting:
+        thread.join(LONG)
+    assert len(waiting) == 1

@@ -7,14 +7,19 @@ A driver is a class found through the entry-point group `smarttel_agent.drivers`
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from importlib.metadata import entry_points
 from typing import ClassVar
 
 from agent.boards.events import Event
+from agent.settings import Board
 
 GROUP = "smarttel_agent.drivers"
+
+OptionValue = str | int | float | bool
+"""Value of `boards[].options.KEY`; out of a file it is the text that stands there."""
 
 
 class UnknownDriver(LookupError):
@@ -30,6 +35,17 @@ class DialRefused(Exception):
     """The board cannot or will not dial; the message says why, in words for a technician."""
 
 
+class BadOption(ValueError):
+    """A driver's option holds what it does not accept, or is none; the message says what is."""
+
+    def __init__(self, key: str, problem: str) -> None:
+        super().__init__(f"{key}: {problem}")
+        self.key = key
+        """The key within `boards[].options`."""
+        self.problem = problem
+        """What stood there and what would be accepted, in words."""
+
+
 @dataclass(frozen=True, slots=True)
 class BoardOptions:
     """What a driver is told about its board."""
@@ -38,6 +54,10 @@ class BoardOptions:
     """Number of the box."""
     channels: int
     """Number of RJ11 ports."""
+    options: Mapping[str, OptionValue] = field(default_factory=dict)
+    """`boards[].options`, as `check_options` accepted them."""
+    now: Callable[[], datetime] = datetime.now
+    """Local time, for a board that has a clock to be set; never used to date a call."""
 
 
 class Driver(ABC):
@@ -47,6 +67,8 @@ class Driver(ABC):
     silence_limit: ClassVar[float | None] = None
     """Seconds without a good frame after which the link is down; None: this board may be silent."""
     can_dial: ClassVar[bool] = False
+    baudrate: ClassVar[int] = 115_200
+    """Speed of the line where `boards[].baudrate` names none."""
 
     def __init__(self, options: BoardOptions, monotonic: Callable[[], float]) -> None:
         self.options = options
@@ -55,6 +77,17 @@ class Driver(ABC):
         """Good frames so far."""
         self.bad_frames = 0
         """Damaged frames and stray bytes between frames so far."""
+        self.on_bad: Callable[[bytes, str], None] | None = None
+        """Wants each damaged piece and why it is damaged, in words; set by who shows them."""
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, OptionValue]) -> None:
+        """Refuse what `boards[].options` must not hold: here everything, for there are none.
+
+        Raises BadOption, or another ValueError whose message names the key.
+        """
+        for key in options:
+            raise BadOption(key, f"unknown option; a {cls.name} board has none")
 
     @property
     def in_step(self) -> bool:
@@ -91,6 +124,18 @@ class Driver(ABC):
         """
         raise DialRefused(f"a {self.name} board cannot dial")
 
+    def findings(self) -> list[str]:
+        """What a technician should know of this board, as `check` says it once the board answered.
+
+        Each is a sentence; where something is to be done, an arrow (" → ") and the advice follow.
+        """
+        return []
+
+    def tell_bad(self, piece: bytes, reason: str) -> None:
+        """Hand a damaged piece to who wants it; counting it is the driver's own affair."""
+        if self.on_bad is not None:
+            self.on_bad(piece, reason)
+
 
 def find_driver(name: str) -> type[Driver]:
     """Find a driver class by the name in the configuration. Raises UnknownDriver."""
@@ -100,3 +145,8 @@ def find_driver(name: str) -> type[Driver]:
             loaded: type[Driver] = entry.load()
             return loaded
     raise UnknownDriver(name, sorted(entry.name for entry in found))
+
+
+def baudrate(board: Board) -> int:
+    """Return the line's speed: as configured, else its driver's own. Raises UnknownDriver."""
+    return board.baudrate or find_driver(board.driver).baudrate

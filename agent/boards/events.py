@@ -49,6 +49,11 @@ class ChannelState:
     """Seconds in the present call; None: this board does not say."""
     asked: bool = False
     """True: an answer to a request (after start-up or lost lines), so changes may lie before it."""
+    ago: float = 0.0
+    """Seconds since the port came into this state, where the board tells of the change late."""
+    assumed: bool = False
+    """True: the board has not spoken of the port and can't be asked; a call that is known to go on
+    there goes on."""
 
 
 @dataclass(frozen=True, slots=True)

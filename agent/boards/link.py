@@ -50,6 +50,12 @@ class LinkView:
     bad_frames: int = 0
     trouble: str = ""
     """What is wrong and what to do, in words; empty where nothing is known to be wrong."""
+    channels_up: frozenset[int] = frozenset()
+    """Of a pool whose ports have links of their own: those that are up while others are not."""
+
+    def hears(self, channel: int) -> bool:
+        """Tell whether a port of this board is heard."""
+        return self.up or channel in self.channels_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +86,11 @@ class BoardLink:
         on_heard: Callable[[int, Stamp], None],
         on_alive: Callable[[float], None] = lambda _seconds: None,
         reopen_after: float = REOPEN_AFTER,
+        name: str = "",
     ) -> None:
+        """`name`: what it is called in the log and in refusals; else it is the whole board."""
         self._settings = settings
+        self._name = name or f"board {settings.serial}"
         self._make_driver = driver
         self._clock = clock
         self._on_events = on_events
@@ -112,18 +121,17 @@ class BoardLink:
         Raises DialRefused, with nothing ordered, where the link is down, the board cannot dial, the
         port's last order has no answer yet, or MOST_ORDERS wait already.
         """
-        serial = self._settings.serial
         with self._lock:
             if self._wake is None or self._driver is None or not self._view.up:
-                raise DialRefused(f"board {serial} is not connected")
+                raise DialRefused(f"{self._name} is not connected")
             if not self._driver.can_dial:
-                raise DialRefused(f"board {serial} cannot dial: its driver is {self._view.driver}")
+                raise DialRefused(f"{self._name} cannot dial: its driver is {self._view.driver}")
             if channel in self._ordered:
                 raise DialRefused(f"the last order for port {channel} has no answer yet")
             try:
                 self._orders.put_nowait(_DialOrder(channel, phone))
             except queue.Full:
-                raise DialRefused(f"{MOST_ORDERS} orders wait for board {serial}") from None
+                raise DialRefused(f"{MOST_ORDERS} orders wait for {self._name}") from None
             self._ordered.add(channel)
             self._wake.set()
 
@@ -178,7 +186,7 @@ class BoardLink:
     def _opened(self, driver: Driver, port: Port) -> None:
         stamp = self._clock.stamp()
         self._good_at = stamp.monotonic
-        log.debug("board %d: %s is open", self._settings.serial, printable(self._settings.port))
+        log.debug("%s: %s is open", self._name, printable(self._settings.port))
         driver.opened()
         self._send(port, driver.poll())
         if driver.silence_limit is None:
@@ -285,8 +293,8 @@ class BoardLink:
             self._view = replace(self._view, up=up, trouble="" if up else self._view.trouble)
         log.log(
             logging.INFO if up else logging.WARNING,
-            "board %d: link %s",
-            self._settings.serial,
+            "%s: link %s",
+            self._name,
             "up" if up else "down",
         )
         if up:
@@ -316,4 +324,4 @@ class BoardLink:
         full = logging.ERROR if error else logging.WARNING
         level = logging.DEBUG if self._logged.get(kind) == text else full
         self._logged[kind] = text
-        log.log(level, "board %d: %s", self._settings.serial, text, exc_info=error)
+        log.log(level, "%s: %s", self._name, text, exc_info=error)

@@ -65,7 +65,7 @@ class NativeDriver(Driver):
     def __init__(self, options: BoardOptions, monotonic: Callable[[], float]) -> None:
         super().__init__(options, monotonic)
         self.ignored = 0
-        self._reader = FrameReader()
+        self._reader = FrameReader(self.tell_bad)
         # A board obeys a number once, and may remember those of the agent's last run.
         self._orders = Orders(int(monotonic() * 1000))
         self._late: list[Event] = []

@@ -12,6 +12,7 @@ from types import TracebackType
 
 import serial
 
+from agent.boards.driver import baudrate
 from agent.settings import Board
 from agent.text import printable
 
@@ -25,6 +26,8 @@ WRITE_WITHIN = 2.0
 _ERRORS = (OSError, ValueError, termios.error)
 _HELD = "another program holds {port}; stop that one (fuser {port} names it)"
 _GONE = "{port} vanished; plug the adapter in again, or see what became of the other end"
+_NO_DATA = "returned no data"
+"""Of pyserial's words, without a number, for a device that hung up."""
 _ADVICE = {
     errno.ENOENT: "{port} is not there; check that the adapter is plugged in and boards[].port",
     errno.EACCES: "no permission to open {port}; add the agent's user to the port's group",
@@ -83,7 +86,7 @@ class Port:
         try:
             self._serial = serial.serial_for_url(
                 settings.port,
-                baudrate=settings.baudrate,
+                baudrate=baudrate(settings),
                 timeout=0,
                 write_timeout=WRITE_WITHIN,
                 exclusive=None if "://" in settings.port else True,
@@ -180,6 +183,8 @@ def _why(error: BaseException, name: str) -> str:
         if number is not None and number in _ADVICE:
             return _ADVICE[number].format(port=port)
         cause = cause.__cause__ or cause.__context__
+    if _NO_DATA in str(error):
+        return _GONE.format(port=port)
     return f"{port} fails: {printable(str(error))}"
 
 

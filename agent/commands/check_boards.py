@@ -13,7 +13,7 @@ from typing import Any
 import serial
 from serial.tools import list_ports
 
-from agent.boards.driver import BoardOptions, Driver, find_driver
+from agent.boards.driver import BoardOptions, Driver, baudrate, find_driver
 from agent.boards.events import BoardHello
 from agent.commands.findings import Device, Finding
 from agent.config_text import user_name
@@ -23,11 +23,13 @@ from agent.text import printable
 LISTEN = 6.0
 """Seconds a board may take to say something; the native board's beat comes every 5."""
 READ_TIMEOUT = 0.2
-"""Seconds of one read, so that the driver gets to send what is due."""
+"""Seconds of one read at most; less where the driver has something to send before."""
+READ_SHORTEST = 0.02
+"""Seconds of one read at least, so that a driver that is always due makes nothing spin."""
 WRITE_TIMEOUT = 2.0
 """Seconds; a port that takes nothing for so long is stuck."""
-AFTER_FIRST_FRAME = 1.0
-"""Seconds that are left for a board to introduce itself once it speaks."""
+AFTER_FIRST_FRAME = 3.0
+"""Seconds that are left for a board to be set up and to introduce itself once it speaks."""
 MOST_PORTS_NAMED = 8
 """Other ports that a finding names."""
 
@@ -38,7 +40,9 @@ _PSEUDO_TERMINALS = Path("/dev/pts")
 def check_boards(device: Device) -> Iterator[Finding]:
     """Look at each configured board."""
     for board in device.settings.boards:
-        yield from _check_board(board, device)
+        # The boxes of a pool are looked at one by one.
+        for each in board.members().values() or (board,):
+            yield from _check_board(each, device)
 
 
 def _check_board(board: Board, device: Device) -> Iterator[Finding]:
@@ -64,6 +68,7 @@ def _check_board(board: Board, device: Device) -> Iterator[Finding]:
         )
         return
     yield from _heard_findings(board, heard, name, device)
+    yield from _told_findings(heard, name)
 
 
 def _device_fault(path: Path, name: str) -> Finding | None:
@@ -118,14 +123,17 @@ class _Heard:
     bad_frames: int
     hello: BoardHello | None
     may_be_silent: bool
+    findings: tuple[str, ...]
+    """The driver's own words."""
 
 
 def _listen(board: Board, monotonic: Callable[[], float]) -> _Heard:
-    driver = find_driver(board.driver)(BoardOptions(board.serial, board.channels), monotonic)
+    options = BoardOptions(board.serial, len(board.numbers), board.options)
+    driver = find_driver(board.driver)(options, monotonic)
     port: Any = serial.serial_for_url(
         board.port,
         do_not_open=True,
-        baudrate=board.baudrate,
+        baudrate=baudrate(board),
         timeout=READ_TIMEOUT,
         write_timeout=WRITE_TIMEOUT,
         exclusive=True,
@@ -135,7 +143,13 @@ def _listen(board: Board, monotonic: Callable[[], float]) -> _Heard:
         hello = _await_hello(port, driver, monotonic)
     finally:
         port.close()
-    return _Heard(driver.frames, driver.bad_frames, hello, driver.silence_limit is None)
+    return _Heard(
+        driver.frames,
+        driver.bad_frames,
+        hello,
+        driver.silence_limit is None,
+        tuple(driver.findings()),
+    )
 
 
 def _await_hello(
@@ -149,6 +163,9 @@ def _await_hello(
         asked = driver.poll()
         if asked:
             port.write(asked)
+        due = driver.due()
+        wait = READ_TIMEOUT if due is None else min(READ_TIMEOUT, due - monotonic())
+        port.timeout = max(READ_SHORTEST, wait)
         for event in driver.feed(port.read(max(1, port.in_waiting))):
             if isinstance(event, BoardHello):
                 return event
@@ -156,6 +173,13 @@ def _await_hello(
             spoke = True
             end = min(end, monotonic() + AFTER_FIRST_FRAME)
     return None
+
+
+def _told_findings(heard: _Heard, name: str) -> Iterator[Finding]:
+    """What the driver says of its board; what is to be done stands behind an arrow."""
+    for sentence in heard.findings:
+        text, _, advice = sentence.partition(" → ")
+        yield Finding(f"{name}: {text}", advice)
 
 
 def _heard_findings(board: Board, heard: _Heard, name: str, device: Device) -> Iterator[Finding]:
@@ -171,7 +195,8 @@ def _heard_findings(board: Board, heard: _Heard, name: str, device: Device) -> I
     if hello is None:
         yield Finding(f"{name}: speaks, {heard.frames} good frames, {heard.bad_frames} bad")
         return
-    yield Finding(f"{name}: answers; {hello.channels} ports, firmware {printable(hello.firmware)}")
+    firmware = printable(hello.firmware)
+    yield Finding(f"{name}: answers; {_ports(hello.channels)}, firmware {firmware}")
     if hello.serial != board.serial:
         others = [each for each in device.settings.boards if each.serial == hello.serial]
         advice = (
@@ -188,11 +213,15 @@ def _heard_findings(board: Board, heard: _Heard, name: str, device: Device) -> I
         )
 
 
+def _ports(count: int) -> str:
+    return "1 port" if count == 1 else f"{count} ports"
+
+
 def _silence(board: Board, heard: _Heard, name: str) -> Finding:
     if heard.bad_frames:
         return Finding(
             f"{name}: {heard.bad_frames} damaged frames and no good one within {LISTEN:g} s",
-            f"see that the board's speed is {board.baudrate} and its driver is {board.driver}",
+            f"see that the board's speed is {baudrate(board)} and its driver is {board.driver}",
         )
     if heard.may_be_silent:
         return Finding(

@@ -181,7 +181,8 @@ def _tell_daemon(directory: Path) -> bool:
 
 def _find(ledger: Ledger, name: str) -> list[QueueItem]:
     by_number = ledger.queue.find(int(name)) if _is_number(name) else []
-    return by_number or ledger.queue.find_callid(name)
+    # No callid holds what UTF-8 can't carry, and SQLite would not take it.
+    return by_number or ledger.queue.find_callid(name.encode("utf-8", "replace").decode("utf-8"))
 
 
 def _is_number(name: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,18 +60,21 @@ def instead(faults: Mapping[str, Fault]) -> Answer | None:
             if name in {"retry-after", "location"}
         }
         return Answer(b"<h1>not today</h1>", fault.code, headers, "text/html")
-    bodies = {
-        "html": (LOG_IN_PAGE, "text/html"),
-        "empty": (b"", "application/json"),
-        "array": (b'[{"status": 0}]', "application/json"),
-        "huge": (b'{"status": 0, "filler": "' + b"x" * HUGE + b'"}', "application/json"),
-    }
-    for kind, (body, content_type) in bodies.items():
+    for kind, (body, content_type) in _BODIES.items():
         if kind in faults:
-            return Answer(body, content_type=content_type)
+            return Answer(body(), content_type=content_type)
     if fault := faults.get("answer"):
         return Answer(fault.value.encode("utf-8", "surrogatepass"))
     return None
+
+
+_BODIES: Mapping[str, tuple[Callable[[], bytes], str]] = {
+    "html": (lambda: LOG_IN_PAGE, "text/html"),
+    "empty": (lambda: b"", "application/json"),
+    "array": (lambda: b'[{"status": 0}]', "application/json"),
+    # Made only where it is asked for: it is large.
+    "huge": (lambda: b'{"status": 0, "filler": "' + b"x" * HUGE + b'"}', "application/json"),
+}
 
 
 def distorted(answer: dict[str, Any], faults: Mapping[str, Fault]) -> dict[str, Any]:

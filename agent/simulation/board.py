@@ -1,4 +1,4 @@
-"""A board on a pseudo-terminal, speaking the native protocol (SERIAL.md 1)."""
+"""A board on a pseudo-terminal, speaking the protocol of any of our drivers."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from typing import Any
 
 from agent.boards.events import LineState, Peer
 from agent.clock import Clock, SystemClock
-from agent.simulation.board_model import BEAT, BoardModel, Dial, Port
+from agent.simulation import replay
+from agent.simulation.board_model import Dial, Port
 from agent.simulation.command import say, signals_held, wait_for_signal
 from agent.simulation.journal import Journal
+from agent.simulation.models import MODELS, PORTS, RESTS
 from agent.simulation.noise import Noise
 from agent.simulation.pty_link import PtyLink
-from agent.simulation.traffic import Traffic
+from agent.simulation.traffic import GAP, Traffic
 from agent.simulation.truth import (
     CallBook,
     TrueCall,
@@ -28,6 +30,9 @@ from agent.simulation.truth import (
     sync_line,
 )
 from agent.text import masked_phone
+
+IDLE_LONGEST = 1.0
+"""Seconds of one wait at most."""
 
 TrafficMaker = Callable[["SimulatedBoard", float], Traffic]
 """Builds the traffic when it begins: from the board and the monotonic time."""
@@ -39,9 +44,10 @@ class SimulatedBoard:
     def __init__(
         self,
         link: Path,
-        channels: int = 8,
+        channels: int | None = None,
         serial: int = 1,
         *,
+        driver: str = "native",
         journal: Path | None = None,
         traffic: TrafficMaker | None = None,
         noise: float = 0.0,
@@ -49,11 +55,16 @@ class SimulatedBoard:
         clock: Clock | None = None,
         announce: Callable[[str], None] = lambda line: None,
     ) -> None:
-        """`noise`: probability that a line is damaged; traffic begins with the first SYNC."""
+        """`driver`: whose wire it speaks; `channels`: None for as many as such a board has.
+
+        `noise`: probability that a line is damaged. Traffic begins once the host has asked for
+        everything, or has set the board up.
+        """
         self.calls: list[TrueCall] = []
         """Finished calls, as they truly were."""
         self._link = PtyLink(link)
-        self._model = BoardModel(serial, channels, self._changed)
+        ports = channels or PORTS[driver]
+        self._model = MODELS[driver](serial, ports, self._changed)
         self._clock = clock or SystemClock()
         self._journal = Journal(journal) if journal is not None else None
         self._book = CallBook()
@@ -99,6 +110,11 @@ class SimulatedBoard:
     def port(self) -> str:
         """What a gateway's `boards[].port` must be."""
         return str(self._link.path)
+
+    @property
+    def channels(self) -> int:
+        """Number of ports."""
+        return len(self._model.ports)
 
     @property
     def dials(self) -> list[Dial]:
@@ -156,7 +172,7 @@ class SimulatedBoard:
         peer: Peer | int | None = None,
         phone: str | None = None,
     ) -> None:
-        """Set what is given of a port and say so in one CH line."""
+        """Set what is given of a port and say so."""
         with self._condition:
             self.write(
                 self._model.change(
@@ -249,10 +265,10 @@ class SimulatedBoard:
             self._traffic.act(now)
 
     def _pause(self) -> float:
-        due = self._traffic.due() if self._traffic is not None else None
-        if due is None:
-            return BEAT / 5
-        return min(BEAT / 5, max(0.0, due - self._clock.monotonic()))
+        dues = [self._model.due(), self._traffic.due() if self._traffic is not None else None]
+        now = self._clock.monotonic()
+        waits = [max(0.0, due - now) for due in dues if due is not None]
+        return min([IDLE_LONGEST, *waits])
 
     def _changed(self, before: Port, after: Port) -> None:
         wall = self._clock.wall()
@@ -281,7 +297,10 @@ class SimulatedBoard:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command line of `simulate board`."""
     parser.add_argument("--link", required=True, type=Path, help="name of the serial port to make")
-    parser.add_argument("--channels", type=int, default=8, help="RJ11 ports (default 8)")
+    parser.add_argument(
+        "--driver", choices=MODELS, default="native", help="whose protocol (default native)"
+    )
+    parser.add_argument("--channels", type=int, help="RJ11 ports (default: as such boards have)")
     parser.add_argument("--serial", type=int, default=1, help="number of the box (default 1)")
     parser.add_argument("--calls-per-minute", type=float, default=12, help="0: none (default 12)")
     parser.add_argument("--longest", type=float, default=30, help="seconds of a talk (default 30)")
@@ -290,31 +309,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds",
         type=float,
-        help="how long new calls begin, from the host's first SYNC; the board itself stays",
+        help="how long new calls begin, once the host has asked for all; the board itself stays",
     )
     parser.add_argument("--journal", type=Path, help="JSON lines: what truly happened")
     parser.add_argument("--noise", type=float, default=0.0, help="share of damaged lines")
+    parser.add_argument(
+        "--replay",
+        type=Path,
+        metavar="FILE",
+        help="play what `monitor --record` wrote instead, once a host opens the port",
+    )
+    parser.add_argument("--speed", type=float, default=1.0, help="of a replay (default 1)")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Be a board until SIGINT or SIGTERM."""
+    if arguments.replay is not None:
+        return replay.run(arguments.replay, arguments.link, arguments.speed)
 
     def traffic(board: SimulatedBoard, now: float) -> Traffic:
         return Traffic(
             board,
-            arguments.channels,
+            board.channels,
             calls_per_minute=arguments.calls_per_minute,
             seed=arguments.seed,
             now=now,
             seconds=arguments.seconds,
             longest=arguments.longest,
             answered=arguments.answered,
+            rest=RESTS.get(arguments.driver, GAP),
         )
 
     board = SimulatedBoard(
         arguments.link,
         arguments.channels,
         arguments.serial,
+        driver=arguments.driver,
         journal=arguments.journal,
         traffic=traffic,
         noise=arguments.noise,
@@ -328,7 +358,7 @@ def run(arguments: argparse.Namespace) -> int:
             say(f"The board cannot make its port {arguments.link}: {error}")
             return 1
         try:
-            say(f"a board of {arguments.channels} ports at {board.port}")
+            say(f"a board of {board.channels} ports at {board.port}")
             wait_for_signal()
         finally:
             board.stop()

@@ -6,6 +6,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from agent.boards.events import LineState, Peer
 from agent.boards.frames import Frame, FrameReader, frame
@@ -46,6 +47,63 @@ class Dial:
     ref: int
 
 
+def moved(
+    before: Port,
+    now: float,
+    state: LineState | None = None,
+    peer: Peer | None = None,
+    phone: str | None = None,
+) -> Port:
+    """Return a port after a change; what is None stays as it is. `now` in monotonic seconds."""
+    after = replace(
+        before,
+        state=before.state if state is None else state,
+        peer=before.peer if peer is None else peer,
+        phone=before.phone if phone is None else phone,
+    )
+    if after.state in (*_NO_LINE, LineState.ON_HOOK):
+        return replace(after, peer=Peer.UNKNOWN, phone="", since=None)
+    if before.state in (*_NO_LINE, LineState.ON_HOOK):
+        return replace(after, since=now)
+    return after
+
+
+class Model(Protocol):
+    """The board's side of one wire, sans-I/O: what a simulated board is made of.
+
+    Made with the number of the box, the number of ports, and what hears of every change. All times
+    are monotonic seconds, handed in.
+    """
+
+    ports: dict[int, Port]
+    dials: list[Dial]
+    """Orders to dial that were obeyed; always empty where the board cannot dial."""
+    syncs: int
+    """How often the host has asked for everything, or set the board up, since the cable is in."""
+
+    def change(
+        self,
+        channel: int,
+        now: float,
+        state: LineState | None = None,
+        peer: Peer | None = None,
+        phone: str | None = None,
+    ) -> bytes:
+        """Change a port, what is None staying as it is; return what is said of it at once."""
+
+    def feed(self, data: bytes, now: float) -> bytes:
+        """Take what the host sent; return what the board answers."""
+
+    def hello(self) -> bytes:
+        """Return what the board says when it is switched on."""
+
+    def tick(self, now: float) -> bytes:
+        """Return what is due by the clock."""
+
+    def due(self) -> float | None:
+        """Return when `tick` has something to say; None: nothing is to come."""
+
+
 @dataclass(slots=True)
 class _Answered:
     order: Frame
@@ -84,17 +142,7 @@ class BoardModel:
     ) -> bytes:
         """Change a port and return the line that says so; what is None stays as it is."""
         before = self.ports[channel]
-        after = replace(
-            before,
-            state=before.state if state is None else state,
-            peer=before.peer if peer is None else peer,
-            phone=before.phone if phone is None else phone,
-        )
-        if after.state in (*_NO_LINE, LineState.ON_HOOK):
-            after = replace(after, peer=Peer.UNKNOWN, phone="", since=None)
-        elif before.state in (*_NO_LINE, LineState.ON_HOOK):
-            after = replace(after, since=now)
-        self.ports[channel] = after
+        after = self.ports[channel] = moved(before, now, state, peer, phone)
         self._on_change(before, after)
         return self._line(after, now)
 
@@ -112,6 +160,10 @@ class BoardModel:
             return b""
         self._beat_at = now + BEAT
         return frame("BEAT", self._sequence)
+
+    def due(self) -> float | None:
+        """Return when `tick` has something to say."""
+        return self._beat_at
 
     def _obey(self, order: Frame, now: float) -> bytes:
         if order.type == "SYNC":

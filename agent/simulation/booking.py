@@ -75,6 +75,7 @@ class Bookings:
         self.repeats = 0
         self.repeated_files = 0
         self._by_key: dict[tuple[str, int, str, int], str] = {}
+        self._files_of: dict[str, list[BookedFile]] = {}
         self._callids_given = 0
         path = directory / "platform.jsonl"
         for line in read(path):
@@ -125,7 +126,7 @@ class Bookings:
 
     def book_file(self, record: BookedRecord, uploaded: UploadedFile) -> BookedFile:
         """Book a whole file, durably; the same content for the same record is booked once."""
-        known = [file for file in self.files if file.callid == record.callid]
+        known = self._files_of.get(record.callid, [])
         for file in known:
             if file.sha256 == uploaded.sha256:
                 self.repeated_files += 1
@@ -156,7 +157,9 @@ class Bookings:
             self._by_key[record.key] = record.callid
             self._callids_given += 1
         elif event == "file":
-            self.files.append(BookedFile(**values))
+            file = BookedFile(**values)
+            self.files.append(file)
+            self._files_of.setdefault(file.callid, []).append(file)
         elif event == "forgotten":
             forgotten = self.records.pop(line["callid"])
             self._by_key.pop(forgotten.key, None)

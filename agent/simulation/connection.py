@@ -47,13 +47,18 @@ class Connection(BaseHTTPRequestHandler):
         return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
 
     def body(self, length: int) -> bytes:
-        """Read a form's body; too long a one is read to its end and refused."""
+        """Read a form's body; too long a one is read to its end and refused.
+
+        Raises Refusal, and CutOff where the sender went away: it gets no answer.
+        """
         kept = b""
         left = length
         while left and (block := self.rfile.read(min(BLOCK, left))):
             left -= len(block)
             if len(kept) <= MOST_FORM_BYTES:
                 kept += block
+        if left:
+            raise CutOff("a form broke off")
         if len(kept) > MOST_FORM_BYTES:
             raise Refusal(BAD_PARAMETER, f"a form of more than {MOST_FORM_BYTES} bytes")
         return kept

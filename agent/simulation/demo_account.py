@@ -16,6 +16,9 @@ from agent.text import masked_phone
 TOLERANCE = 2.0
 """Seconds by which start and length may differ: both ends round to whole seconds."""
 
+SAME_MOMENT = 0.5
+"""Seconds between the answer and its recording's beginning, both by the board's journal."""
+
 
 @dataclass(frozen=True, slots=True)
 class MadeRecording:
@@ -167,7 +170,7 @@ def compare_recordings(
         call = booked.get(file.callid)
         if source is None:
             account.altered.append(f"file {file.stored}: its bytes are no recording's")
-        elif call is None or call.channel != source.channel or not _overlap(call, source):
+        elif call is None or not _recorded(call, source):
             account.altered.append(f"file {file.stored} went to another call's record")
         if held.sha256 != file.sha256:
             account.altered.append(f"file {file.stored} changed on the platform's disk")
@@ -194,9 +197,13 @@ def _same_call(call: TrueCall, record: BookedRecord) -> bool:
     return call.channel == record.channel and abs(call.started - record.started) <= TOLERANCE
 
 
-def _overlap(call: TrueCall, recording: MadeRecording) -> bool:
-    end = recording.started + recording.seconds
-    return recording.started <= call.ended + TOLERANCE and end >= call.started - TOLERANCE
+def _recorded(call: TrueCall, recording: MadeRecording) -> bool:
+    """Tell whether it is the call's recording, which begins with the talk."""
+    return (
+        call.channel == recording.channel
+        and call.answered is not None
+        and abs(recording.started - call.answered) <= SAME_MOMENT
+    )
 
 
 def _changes(call: TrueCall, record: BookedRecord) -> list[str]:

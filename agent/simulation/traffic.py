@@ -64,13 +64,18 @@ class Traffic:
         seconds: float | None = None,
         longest: float = 30.0,
         answered: float = 0.75,
+        rest: float = GAP,
     ) -> None:
-        """`seconds`: how long calls begin; `longest`: of a talk; `answered`: share of incoming."""
+        """`seconds`: how long calls begin; `longest`: of a talk; `answered`: share of incoming.
+
+        `rest`: seconds between two calls on one port.
+        """
         self._lines = lines
         self._random = random.Random(seed)
         self._mean_pause = 60.0 / calls_per_minute if calls_per_minute > 0 else 0.0
         self._longest = max(longest, SHORTEST_TALK)
         self._answered = answered
+        self._rest = rest
         self._until = float("inf") if seconds is None else now + seconds
         self._now = now
         self._order = itertools.count()
@@ -188,7 +193,7 @@ class Traffic:
 
     def _end(self, channel: int) -> Script:
         self._lines.hang_up(channel)
-        self._free_at[channel] = self._now + GAP
+        self._free_at[channel] = self._now + self._rest
         yield from ()
 
     def _talk(self) -> float:
