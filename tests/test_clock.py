@@ -166,3 +166,22 @@ def test_a_true_stamp_needs_no_correction() -> None:
     time = judged(clock)
     stamp = Stamp(NOON - 10, clock.monotonic() - 10)
     assert time.correction(stamp) == 0
+
+
+def test_a_stamp_of_before_the_clock_was_set_is_not_vouched_for() -> None:
+    clock = HandClock(wall_time=30.0)
+    time = TrustedClock(clock, lambda: clock.wall() > EARLIEST_TRUE_TIME)
+    before = clock.stamp()
+    assert not time.vouches_for(before)
+    clock.turn(100)
+    clock.jump(NOON)
+    assert time.vouches_for(clock.stamp())
+    assert not time.vouches_for(before)
+    clock.turn(100)
+    clock.jump(1.0)
+    assert time.vouches_for(clock.stamp())
+
+
+def test_what_an_unset_clock_began_from_is_known_while_it_was_seen() -> None:
+    assert TrustedClock(HandClock(wall_time=90.0, monotonic_time=60.0)).unset_began == 30.0
+    assert TrustedClock(HandClock()).unset_began is None

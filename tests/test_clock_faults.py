@@ -315,11 +315,16 @@ def test_a_call_that_ended_unheard_before_the_clock_was_set_is_corrected(unset: 
     assert true(unset.only_record(), began)
 
 
-def test_a_call_that_an_agent_started_anew_finds_over_is_corrected(unset: Box1970) -> None:
+@pytest.mark.parametrize("set_before", [False, True])
+def test_a_call_that_an_agent_started_anew_finds_over_is_corrected(
+    unset: Box1970, set_before: bool
+) -> None:
     began = unset.begin_call(1)
     unset.turn(60.0)
     unset.switchboard.heard(1, unset.clock.stamp())
     unset.switchboard.save()
+    if set_before:
+        unset.set_clock()
     unset.restart()
     unset.turn(100.0)
     unset.set_clock()
@@ -351,12 +356,16 @@ def test_a_recording_of_1970_that_belongs_to_no_call_gets_its_true_time(
     assert unset.files_of(record) == 1
 
 
+@pytest.mark.parametrize("restarted", [False, True])
 def test_a_recording_named_in_1970_and_finished_after_that_has_its_true_time(
-    unset: Box1970,
+    unset: Box1970, restarted: bool
 ) -> None:
+    """Also where this agent never saw the clock unset."""
     began, shown = unset.truth, unset.clock.wall()
     unset.turn(30.0)
     unset.set_clock()
+    if restarted:
+        unset.restart()
     unset.turn(30.0)
     unset.record(shown, 3)
     unset.settle()
@@ -416,17 +425,20 @@ def test_two_boots_in_1970_and_then_a_true_time(unset: Box1970) -> None:
     unset.switchboard.save()
     unset.power_cut(off=HOUR, wall=20.0)
     unset.hear(2, LineState.ON_HOOK, asked=True)
-    unset.turn(IN_1970 - 40.0)
-    began = unset.call(1, phone="10086")
-    unset.record(unset.clock.wall() - 60.0, 1, phone="10086")
+    unset.turn(IN_1970 - 22.0)
+    began = unset.call(1)
+    unset.record(unset.clock.wall() - 60.0, 1)
     unset.turn(HOUR)
     unset.set_clock()
     unset.settle()
     assert len(unset.platform.records) == 3
     assert all(record.started > NOON for record in unset.platform.records)
-    last = next(record for record in unset.platform.records if record.phone == "10086")
+    first, last = sorted(
+        (record for record in unset.platform.records if record.channel == 1),
+        key=lambda record: record.started,
+    )
     assert true(last, began)
-    assert [unset.files_of(record) for record in unset.platform.records].count(1) == 2
+    assert (unset.files_of(first), unset.files_of(last)) == (1, 1)
 
 
 def test_a_true_call_that_a_power_cut_ended_stays_true_under_a_clock_of_1970(
@@ -549,12 +561,9 @@ def test_a_recording_of_the_hour_that_comes_twice_goes_with_its_own_call(
 ) -> None:
     """Two calls at half past two, an hour apart: its file's last change tells which is meant."""
     berlin.call(1)
-    if not later:
-        berlin.record(AUTUMN, 1)
     berlin.turn(HOUR - 65.0)
     berlin.call(1)
-    if later:
-        berlin.record(AUTUMN + HOUR, 1)
+    berlin.record(AUTUMN + later, 1, modified=AUTUMN + later + 65.0)
     berlin.settle()
     by_start = sorted(berlin.platform.records, key=lambda record: record.started)
     assert [berlin.files_of(record) for record in by_start] == [int(not later), int(bool(later))]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.recordings.disk import DiskStatus, look
+from agent.recordings.disk import DiskStatus, look, missing_mount
 
 NO_FSTAB = Path("/nonexistent/fstab")
 MIB = 1024 * 1024
@@ -196,3 +196,16 @@ def test_garbage_in_the_tables_is_passed_over(tmp_path: Path) -> None:
     table = tmp_path / "fstab"
     table.write_bytes(b"\xff\xfe\0 /\n/dev/x\n a b\n" + bytes(range(256)))
     assert look(tmp_path, None, table).status is DiskStatus.NORMAL
+
+
+def test_a_mount_that_should_be_there_and_is_not_is_told_of_a_directory_not_made_yet(
+    tmp_path: Path,
+) -> None:
+    """So nothing is begun below it that the disk will cover."""
+    point = tmp_path / "data"
+    table = fstab(tmp_path, f"tmpfs {point} tmpfs defaults 0 0")
+    absent = missing_mount(point / "state", None, table)
+    assert absent is not None
+    assert absent.status is DiskStatus.NOT_MOUNTED
+    assert str(point) in absent.reason
+    assert missing_mount(tmp_path / "elsewhere", None, table) is None

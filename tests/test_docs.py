@@ -36,7 +36,7 @@ def table_below(heading: str) -> list[str]:
 def test_the_driver_of_the_documents_is_one() -> None:
     text = (ROOT / "docs" / "drivers.md").read_text("utf-8")
     code = re.findall(r"```python\n(.*?)```", text, re.S)[0]
-    assert code == (ROOT / "examples/letters-driver/letters_driver.py").read_text("utf-8")
+    assert code == (ROOT / "docs/letters-driver/letters_driver.py").read_text("utf-8")
     names: dict[str, type[Driver]] = {}
     exec(code, names)
     driver = names["LetterDriver"](BoardOptions(serial=1, channels=2), lambda: 0.0)

@@ -126,3 +126,23 @@ def test_a_call_asked_of_a_board_that_cannot_dial_fails_at_once_with_the_reason(
         wait_until(lambda: gateway.status["dial"]["failed"] == 1, "the call failed")
         (errand,) = gateway.status["errands"]
         assert errand["outcome"] == f"board 1 cannot dial: its driver is {driver}"
+
+
+def test_a_call_over_a_power_cut_is_one_call_though_the_box_cannot_be_asked(
+    tmp_path: Path,
+) -> None:
+    with box(tmp_path, driver="whozz") as gateway:
+        gateway.start()
+        assert gateway.board.wait_for_sync(PATIENCE)
+        gateway.board.ring(1, PHONE)
+        gateway.board.answer(1)
+        gateway.wait_for_state(1, "in call")
+        gateway.kill()
+        gateway.start()
+        gateway.board.hang_up(1)
+        gateway.wait_for_records(1)
+        (call,) = gateway.board.calls
+        (record,) = gateway.platform.records
+        assert (record.direction, record.phone) == ("in", PHONE)
+        assert abs(record.started - call.started) <= TOLERANCE
+        assert abs(record.duration - call.duration) <= TOLERANCE

@@ -14,7 +14,7 @@ import pytest
 from agent.simulation.pty_link import PtyLink
 from tests.gateway import Box, box
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "letters-driver"
+EXAMPLE = Path(__file__).parents[1] / "docs" / "letters-driver"
 
 
 @pytest.fixture

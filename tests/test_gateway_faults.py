@@ -12,7 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from agent.gateway import Gateway
+from agent.logs import Phones
+from agent.settings import Board, Platform, Recordings, Settings
+from tests.clocks import HandClock
 from tests.gateway import Box, box, wait_until
+from tests.ledgers import add_recording, ledger_in, state_of
+from tests.rooms import unwritable
 
 MIB = 1024 * 1024
 PAGE = 4096
@@ -343,3 +349,29 @@ def test_a_full_disk_of_the_status_file_stops_nothing(gateway: Box) -> None:
         assert gateway.log.count("status can't be written") == 1
         disk.make_room()
         wait_until(lambda: gateway.status["queue"]["delivered"] == 1, "it is written again")
+
+
+# The threads of the boards.
+
+
+def test_a_ledger_that_fails_ends_no_boards_thread(tmp_path: Path) -> None:
+    """A call is written, and then the disk is full as its recording is to be attached."""
+    clock = HandClock()
+    state, recordings = tmp_path / "state", tmp_path / "recordings"
+    state.mkdir()
+    recordings.mkdir()
+    settings = Settings(
+        platform=Platform(url="http://127.0.0.1:9/nobody"),
+        boards=(Board(port=str(tmp_path / "board1")),),
+        recordings=Recordings(directory=str(recordings)),
+        state_directory=str(state),
+    )
+    with ledger_in(state, clock) as ledger:
+        gateway = Gateway(settings, ledger, clock, Phones(False), on_change=lambda: None)
+        recording = add_recording(ledger, None, "20260921-141319_1_in_13800138000.wav")
+        clock.turn(3600)
+        with unwritable(state):
+            gateway._calls_changed()
+            assert gateway.status().health == "failing"
+        gateway.keep_house()
+        assert state_of(ledger, recording) == "waiting for its record"

@@ -536,6 +536,23 @@ def test_a_file_touched_on_its_way_and_delivered_while_it_is_compared_goes_once(
     assert desk.state_of(name) is State.DELIVERED
 
 
+def test_a_delivered_file_that_was_deleted_and_is_put_back_is_not_sent_again(desk: Desk) -> None:
+    """It may be deleted again, too, and its call is not forgotten before it is."""
+    call = desk.call(NOON - 30, 28)
+    name = desk.write(file_name(NOON - 30))
+    desk.take(name)
+    desk.deliver(name)
+    number = desk.ledger.queue.find(call)[1].id
+    desk.ledger.recordings.removed([number])
+    found = (desk.directory / name).stat()
+    key = (name, found.st_size, found.st_mtime_ns)
+    assert desk.intake.known([key]) == set()
+    desk.take(name)
+    assert desk.intake.known([key]) == {key}
+    assert desk.state_of(name) is State.DELIVERED
+    assert [one.id for one in desk.ledger.recordings.delivered(10)] == [number]
+
+
 def test_a_file_that_went_missing_and_came_back_goes_on_where_it_stood(desk: Desk) -> None:
     call = desk.call(NOON - 30, 28)
     name = desk.write(file_name(NOON - 30))

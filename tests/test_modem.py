@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from agent.boards.bench import BadWire
 from agent.boards.driver import BadOption, BoardOptions, DialRefused, OptionValue
 from agent.boards.events import BoardHello, ChannelState, DialAnswer, Event, LineState, Peer
-from agent.boards.modem import ANSWER_WITHIN, BETTER_AFTER, PROBE_APART, SET_UP_AGAIN, ModemDriver
+from agent.boards.modem import ANSWER_WITHIN, SET_UP_AGAIN, ModemDriver
 from agent.boards.modem_line import DIGITS_APART, LINE_AGAIN, RING_MARGIN
 from agent.boards.modem_lines import MOST_LINE
+from agent.boards.modem_presence import BETTER_AFTER, PROBE_APART
 from agent.boards.modem_results import DIALLED_WITHIN
 from agent.boards.modem_setup import CALLER_ID
 from agent.boards.testing import DriverContract

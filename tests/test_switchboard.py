@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from agent.calls import RINGING_LONGEST, Call, Direction
 from agent.clock import Stamp, TrustedClock
 from agent.ledger import Ledger, LedgerError, open_ledger
 from agent.ledger.rows import State, StoredCall
-from agent.switchboard import Switchboard
+from agent.switchboard import Switchboard, Unwritten
 from tests.clocks import NOON, HandClock
 from tests.rooms import unwritable
 
@@ -48,7 +48,7 @@ class Exchange:
         for serial in self.channels:
             self.board.link(serial, True, clock.stamp())
 
-    def make(self) -> Switchboard:
+    def make(self, inherited: Sequence[Unwritten] = ()) -> Switchboard:
         def changed() -> None:
             self.changes += 1
 
@@ -65,6 +65,7 @@ class Exchange:
             on_change=changed,
             on_calls=told,
             on_dial_answer=lambda board, answer: self.answers.append((board, answer)),
+            inherited=inherited,
         )
 
     def start_anew(self) -> None:
@@ -735,3 +736,48 @@ def test_a_number_from_a_careless_driver_holds_nothing_but_digits(exchange: Exch
     (first, second) = exchange.open_calls()
     assert first.call.phone == "138200" + "1" * 26
     assert second.call.phone == "10086"
+
+
+# On another ledger, where this one failed.
+
+
+def test_calls_in_memory_go_over_to_a_new_ledger(exchange: Exchange, tmp_path: Path) -> None:
+    """What could not be written, and what goes on: each call once, and whole."""
+    with unwritable(exchange.directory):
+        exchange.say(1, RINGING, "111111")
+        exchange.clock.turn(5)
+        exchange.say(1, IN_CALL, "111111")
+        exchange.clock.turn(60)
+        exchange.say(1, ON_HOOK)
+        exchange.say(2, RINGING, "222222")
+        handed_over = exchange.board.handover()
+    fresh = tmp_path / "fresh"
+    fresh.mkdir()
+    exchange.ledger.close()
+    exchange.ledger = open_ledger(fresh, exchange.clock)
+    exchange.board = exchange.make(handed_over)
+    record = exchange.ledger.queue.items(10)
+    assert [item.phone for item in record] == ["111111"]
+    (going_on,) = exchange.ledger.calls.open_calls()
+    assert going_on.call.phone == "222222"
+    exchange.say(2, ON_HOOK, asked=True)
+    assert len(exchange.ledger.queue.items(10)) == 2
+    assert exchange.ledger.calls.open_calls() == []
+
+
+def test_a_ledger_that_kept_a_call_is_told_how_it_went_on(exchange: Exchange) -> None:
+    """As one that was saved from a damaged one does: the same call, under the same number."""
+    exchange.say(1, RINGING, "111111")
+    (begun,) = exchange.ledger.calls.open_calls()
+    with unwritable(exchange.directory):
+        exchange.clock.turn(5)
+        exchange.say(1, IN_CALL, "111111")
+        exchange.clock.turn(60)
+        exchange.say(1, ON_HOOK)
+        handed_over = exchange.board.handover()
+    exchange.board = exchange.make(handed_over)
+    (item,) = exchange.ledger.queue.items(10)
+    assert item.id == begun.id
+    stored = exchange.ledger.calls.get(begun.id)
+    assert stored is not None
+    assert stored.call.duration == 60

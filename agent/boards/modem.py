@@ -26,6 +26,7 @@ from agent.boards.events import BoardHello, DialAnswer, Event
 from agent.boards.modem_line import CHANNEL, ModemLine
 from agent.boards.modem_lines import Code, Line, ModemReader
 from agent.boards.modem_options import ModemOptions
+from agent.boards.modem_presence import Improvement, Presence
 from agent.boards.modem_results import (
     DIALLED,
     DIALLED_WITHIN,
@@ -42,16 +43,6 @@ PAUSE = 0.1
 """Seconds between an answer and the next command: many modems lose one that comes at once."""
 SET_UP_AGAIN = 5.0
 """Seconds until a set-up that failed is tried again."""
-BETTER_AFTER = 30.0
-"""Seconds until a set-up in which the modem took no caller ID, or no voice mode, is tried again."""
-BETTER_SLOWEST = 3600.0
-"""Longest such wait, in seconds, for a modem that simply can't; each wait doubles the last one."""
-PROBE_APART = 15.0
-"""Seconds without a word after which the modem is asked whether it is there."""
-PROBE_AGAIN = 2.0
-"""Seconds after which a question without answer is repeated."""
-PROBES_LOST = 3
-"""Questions without answer after which a modem that answers again is set up anew."""
 
 _RING = re.compile(r"RING(?: .*)?")
 _TO_DIAL = re.compile(rf"[0-9*#]{{1,{MOST_PHONE}}}")
@@ -89,17 +80,13 @@ class ModemDriver(Driver):
         self._command: _Command | None = None
         self._next_at = 0.0
         """Monotonic time before which no command is sent."""
-        self._probe_at = 0.0
-        self._unanswered = 0
-        """Questions in a row without answer."""
+        self._presence = Presence()
+        self._improvement = Improvement()
         self._to_dial = ""
         self._hang_up_at: float | None = None
         self._ready = self._wants_set_up = False
         self._echoes = False
         """Whether it repeats what it is told even after it was told not to."""
-        self._better_wait = BETTER_AFTER
-        self._better_at: float | None = None
-        """When a set-up is tried again that gave less than was asked for."""
         self._begin()
 
     @classmethod
@@ -110,7 +97,7 @@ class ModemDriver(Driver):
     @property
     def in_step(self) -> bool:
         """True while the modem is set up and answers."""
-        return self._ready and not self._unanswered
+        return self._ready and not self._presence.unanswered
 
     def opened(self) -> None:
         """Set the modem up; whatever it was doing is over."""
@@ -184,7 +171,7 @@ class ModemDriver(Driver):
         self._line = ModemLine(self._settings)
         self._hang_up_at = None
         self._begin_set_up(self.monotonic())
-        self._unanswered = 0
+        self._presence = Presence()
         self._echoes = False
 
     def _begin_set_up(self, at: float) -> None:
@@ -192,7 +179,6 @@ class ModemDriver(Driver):
         self._ready = self._wants_set_up = False
         self._command = None
         self._next_at = at
-        self._probe_at = 0.0
 
     # What the modem says.
 
@@ -229,11 +215,8 @@ class ModemDriver(Driver):
 
     def _good(self) -> None:
         self.frames += 1
-        if self._unanswered >= PROBES_LOST:
-            # It was without power, most likely: what it was told is forgotten.
+        if self._presence.heard(self.monotonic()):
             self._wants_set_up = True
-        self._unanswered = 0
-        self._probe_at = self.monotonic() + PROBE_APART
 
     def _echo(self) -> None:
         """It repeats what it is told: it has just not been told yet, or has lost its power."""
@@ -266,8 +249,7 @@ class ModemDriver(Driver):
         elif command.kind is _Kind.HANG_UP:
             self._say(self._line.let_go())
         elif result is None:
-            self._unanswered += 1
-            self._probe_at = now + PROBE_AGAIN
+            self._presence.not_answered(now)
 
     def _set_up_answered(self, result: str | None, now: float) -> None:
         self._set_up.answered(result)
@@ -275,17 +257,10 @@ class ModemDriver(Driver):
             self._begin_set_up(now + SET_UP_AGAIN)
         elif self._set_up.progress is Progress.DONE:
             self._ready = True
-            self._plan_better(now)
+            self._improvement.plan(now, complete=self._set_up.complete)
             self._line.forget(hook_is_told=self._set_up.reports_handset)
             kind = f"caller ID by {self._set_up.caller_id}" if self._set_up.caller_id else "modem"
             self._say([BoardHello(self.options.serial, 1, kind), self._line.said_anew()])
-
-    def _plan_better(self, now: float) -> None:
-        if self._set_up.complete:
-            self._better_at, self._better_wait = None, BETTER_AFTER
-        else:
-            self._better_at = now + self._better_wait
-            self._better_wait = min(self._better_wait * 2, BETTER_SLOWEST)
 
     def _dial_answered(self, result: str | None, now: float, took: float) -> None:
         phone, self._to_dial = self._to_dial, ""
@@ -302,8 +277,8 @@ class ModemDriver(Driver):
     # What the modem is told.
 
     def _next_command(self, now: float) -> tuple[_Kind, str] | None:
-        if self._better_at is not None and now >= self._better_at:
-            self._wants_set_up, self._better_at = True, None
+        if self._improvement.falls_due(now):
+            self._wants_set_up = True
         if self._wants_set_up and self._line.quiet:
             self._refuse_to_dial("the modem started anew before it dialled")
             self._begin_set_up(now)
@@ -316,7 +291,7 @@ class ModemDriver(Driver):
             if self._line.is_free:
                 return _Kind.DIAL, f"ATDT{self._to_dial};"
             self._refuse_to_dial("the line is taken")
-        if now >= self._probe_at and not self._line.is_ringing:
+        if now >= self._presence.ask_at and not self._line.is_ringing:
             return _Kind.PROBE, "AT"
         return None
 
@@ -326,9 +301,9 @@ class ModemDriver(Driver):
             return max(now, self._next_at)
         times = [] if self._hang_up_at is None else [self._hang_up_at]
         if not self._line.is_ringing:
-            times.append(self._probe_at)
-        if self._line.quiet and self._better_at is not None:
-            times.append(self._better_at)
+            times.append(self._presence.ask_at)
+        if self._line.quiet and self._improvement.at is not None:
+            times.append(self._improvement.at)
         return max(self._next_at, min(times)) if times else None
 
     def _refuse_to_dial(self, reason: str, *, busy: bool = True) -> None:

@@ -40,6 +40,7 @@ from agent.simulation.journal import JournalFollower
 from agent.simulation.long_life_measures import HEADING, POINTS, Measure, growth, measure
 from agent.simulation.long_life_office import LeapingClock, Office
 from agent.status import StatusFile, as_json
+from agent.switchboard import Switchboard
 
 SATELLITE = "02:00:00:00:00:01"
 PORTS = 8
@@ -48,7 +49,7 @@ DAYS = 120.0
 KEEP_DAYS = 5.0
 """Days for which delivered recordings stay, in the configuration."""
 DEFAULT_CALLS, FEWEST_CALLS, MOST_CALLS = 40_000, 1_000, 1_000_000
-"""40,000 take seven minutes on two cores that have other work, too; 50,000 took eight and a half."""
+"""40,000 take seven minutes on two cores that have other work too; 50,000 took eight and a half."""
 LONGEST_REQUEST = 86_400.0
 """Seconds of the leaping clock for one request: the most that can be configured. No leap is half
 as long, and a request takes milliseconds: so none is taken for one that got no answer."""
@@ -78,7 +79,7 @@ class LongGateway(Gateway):
         return [part for part in super()._parts() if part not in by_hand]
 
     @property
-    def switchboard(self) -> Any:
+    def switchboard(self) -> Switchboard:
         """What the board speaks to."""
         return self._lines.switchboard
 
