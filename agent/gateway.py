@@ -257,6 +257,9 @@ class Gateway:
     def _ports_changed(self) -> None:
         self._uplink.reporter.bell.ring()
         self._uplink.errands.pump()
+        if self._ledger.trouble:
+            # A call in memory is to be seen at once.
+            self._on_change()
 
     def _calls_changed(self) -> None:
         # In the thread of a board, which the ledger's troubles must not end.

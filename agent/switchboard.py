@@ -112,7 +112,8 @@ class Switchboard:
     @property
     def unwritten(self) -> int:
         """Beginnings and ends of calls that the ledger has not taken yet."""
-        return len(self._unwritten)
+        with self._lock:  # not one that is just being written
+            return len(self._unwritten)
 
     @property
     def dropped(self) -> int:

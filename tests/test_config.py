@@ -105,7 +105,8 @@ def test_every_key_of_the_example_stands_beside_words_that_explain_it() -> None:
 def test_a_wrong_type_names_line_key_what_stood_there_and_what_is_accepted(refused: Refuse) -> None:
     text = SMALLEST.replace("/dev/ttyS1", "/dev/ttyS1, baudrate: fast")
     assert refused(text) == (
-        "line 2: boards[0].baudrate: found 'fast'; accepted: a whole number from 50 to 4000000 or null",
+        "line 2: boards[0].baudrate: found 'fast'; accepted: a whole number from 50 to 4000000"
+        " or null",
     )
 
 

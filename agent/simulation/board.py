@@ -340,17 +340,21 @@ def run(arguments: argparse.Namespace) -> int:
             rest=RESTS.get(arguments.driver, GAP),
         )
 
-    board = SimulatedBoard(
-        arguments.link,
-        arguments.channels,
-        arguments.serial,
-        driver=arguments.driver,
-        journal=arguments.journal,
-        traffic=traffic,
-        noise=arguments.noise,
-        seed=arguments.seed,
-        announce=say,
-    )
+    try:
+        board = SimulatedBoard(
+            arguments.link,
+            arguments.channels,
+            arguments.serial,
+            driver=arguments.driver,
+            journal=arguments.journal,
+            traffic=traffic,
+            noise=arguments.noise,
+            seed=arguments.seed,
+            announce=say,
+        )
+    except ValueError as error:
+        say(f"There is no such board: {error}")
+        return 1
     with signals_held():
         try:
             board.start()
