@@ -187,9 +187,7 @@ class Gateway:
             clock=self._time.view(),
             satellite=self._uplink.identity.satellite(),
             recordings_trouble=self._collection.view().trouble,
-            damaged=tuple(
-                path.name for path in damaged_ledgers(self._state_directory)
-            ),
+            damaged=tuple(path.name for path in damaged_ledgers(self._state_directory)),
             unwritten=switchboard.unwritten,
             dropped=switchboard.dropped,
             state_trouble=self._ledger.trouble or look(self._state_directory, None).reason,

@@ -159,6 +159,25 @@ def test_a_line_that_the_cable_damaged_is_not_heard_until_the_ports_next_one() -
     assert account([RECORD, late], damaged(1009.0, None), sync(1013.0)).altered
 
 
+def test_a_line_is_damaged_a_moment_after_what_it_tells_of() -> None:
+    late = replace(MISSED_RECORD, ended=1013)
+    assert account([RECORD, late], damaged(1009.0004, 4), sync(1013.0)).altered == []
+
+
+def test_two_calls_in_a_row_are_told_apart_by_the_whole_seconds_of_their_records() -> None:
+    ended = TrueCall(4, "unkown", "10086", 1001.6, None, 1002.69)
+    begun = TrueCall(4, "unkown", "10010", 1002.7, None, 1006.0)
+    lines = [
+        *(state(1001.6, 4, "10086"), state(1002.69, 4, "", 1)),
+        *(state(1002.7, 4, "10010"), state(1006.0, 4, "", 1)),
+    ]
+    records = [
+        replace(MISSED_RECORD, started=1001, ended=1002),
+        replace(MISSED_RECORD, callid="73", started=1002, ended=1006, phone="10010"),
+    ]
+    assert judge(listen(lines, [], [ended, begun]), [], records, []).differences == []
+
+
 def test_an_answer_to_a_sync_that_the_cable_damaged_was_no_answer() -> None:
     late = replace(MISSED_RECORD, ended=1016)
     lines = (damaged(1009.0, 4), sync(1010.0), damaged(1010.0, 4), sync(1016.0))

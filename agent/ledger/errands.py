@@ -111,8 +111,7 @@ class ErrandBook:
             self._store.row(
                 "SELECT 1 FROM errands WHERE entry = ? AND (state IN (?, ?) OR source != ?"
                 " AND CASE boot WHEN ? THEN created_monotonic >= ? ELSE created >= ? END) LIMIT 1",
-                (entry, *_UNFINISHED, source)
-                + (boot, now.monotonic - seconds, now.wall - seconds),
+                (entry, *_UNFINISHED, source) + (boot, now.monotonic - seconds, now.wall - seconds),
             )
         )
 

@@ -101,8 +101,7 @@ def _open(path: Path, clock: Clock, *, beside: bool = False) -> Store:
                     store.write(f"PRAGMA application_id = {APPLICATION_ID}")
                 _migrate(store, clock)
                 _take_over(store)
-                if existed:
-                    _skip_numbers(store)
+                _skip_numbers(store)
                 _suspicion(path).unlink(missing_ok=True)
         except BaseException:
             connection.close()

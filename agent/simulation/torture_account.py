@@ -37,6 +37,9 @@ from agent.simulation.torture_hearing import Heard, Span
 from agent.simulation.truth import TrueCall
 from agent.text import masked_phone
 
+HALF = 0.5
+"""Seconds: a record that says a whole second most likely means the middle of it."""
+
 
 @dataclass(slots=True)
 class StormAccount(Account):
@@ -135,7 +138,7 @@ def _as_one(heard: Heard, follower: Heard) -> _Due:
 
 def _nearest(dues: Sequence[_Due], record: BookedRecord) -> int | None:
     fitting = [
-        (abs(due.call.started - record.started), index)
+        (abs(due.call.started - record.started - HALF), index)
         for index, due in enumerate(dues)
         if due.call.channel == record.channel and record.started in due.start
     ]

@@ -18,6 +18,8 @@ WRITING = 1.0
 this short a time before a kill may not have been written down."""
 
 
+SAYING = 0.05
+"""Seconds at most between a change and the moment at which its line goes out, or is damaged."""
 COUNTED = 1.0
 """Seconds of ringing of which the board's TIMELEN says nothing yet, as it counts whole ones."""
 
@@ -128,7 +130,7 @@ def _of_channel(story: Sequence[tuple[dict[str, Any], float]], channel: int) -> 
         if event == "kill" and silent_since is None:
             silent_since = at - WRITING
         elif event == "damaged" and here and silent_since is None:
-            silent_since = at
+            silent_since = at - SAYING
         elif event == "sync" or (event == "state" and here and not dead):
             # The board says everything anew; or the port's next line gets through, unless the
             # journal goes on to say that it was damaged.
