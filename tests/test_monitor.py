@@ -217,6 +217,22 @@ def test_a_recording_holds_every_byte_and_only_its_owner_reads_it(
     assert (head["recording"], head["driver"], head["baudrate"]) == (1, "native", 115_200)
 
 
+def test_a_reader_who_leaves_is_not_taken_for_a_recording_that_fails(
+    board: SimulatedBoard, config: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "agent", "monitor", "--config", str(config), "--record"]
+    with subprocess.Popen(
+        [*command, str(tmp_path / "line.jsonl")], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        board.ring(1)
+        assert process.stderr.read() == b""
+        assert process.wait(20) == 141
+
+
 def test_an_earlier_recording_is_not_overwritten(
     config: Path, tmp_path: Path, capsys: Captured
 ) -> None:

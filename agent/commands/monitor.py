@@ -107,6 +107,8 @@ def run(arguments: argparse.Namespace, settings: Settings, clock: Clock | None =
         pass  # the proper end of listening
     except PortFailed as error:
         return _complain(str(error), EXIT_REFUSED)
+    except BrokenPipeError:
+        raise  # who read along has left: that is no fault of the recording
     except OSError as error:
         return _complain(
             f"the recording {printable(str(arguments.record))} cannot be written:"
