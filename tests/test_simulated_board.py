@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -133,6 +134,27 @@ def test_an_unplugged_board_is_an_error_and_comes_back_under_its_name(
         assert board.wait_for_sync(10)
         again.next("HELLO")
         assert again.port() == ("1", "3", "2", PHONE)
+
+
+def test_a_cable_that_is_pulled_just_as_the_board_listens_stops_no_board(
+    board: SimulatedBoard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pulled = threading.Event()
+    pause = board._pause
+
+    def pull() -> float:
+        if not pulled.is_set():
+            board.unplug()
+            pulled.set()
+        return pause()
+
+    monkeypatch.setattr(board, "_pause", pull)
+    board.ring(1)
+    assert pulled.wait(20)
+    board.plug_in()
+    with serial.Serial(board.port, timeout=20) as port:
+        port.write(frame("SYNC"))
+        assert board.wait_for_sync(20)
 
 
 def test_lines_nobody_reads_are_lost_and_block_nothing(board: SimulatedBoard) -> None:

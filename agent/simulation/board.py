@@ -235,7 +235,10 @@ class SimulatedBoard:
                 descriptor = self._link.descriptor
                 pause = self._pause()
             watched = [self._wake_read, *([] if descriptor is None else [descriptor])]
-            ready, _, _ = select.select(watched, [], [], pause)
+            try:
+                ready, _, _ = select.select(watched, [], [], pause)
+            except OSError:
+                continue  # the cable was pulled since the look at it
             if self._wake_read in ready:
                 os.read(self._wake_read, 4096)
             with self._condition:
