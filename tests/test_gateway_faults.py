@@ -301,7 +301,6 @@ def test_a_recording_disk_that_is_taken_away_and_mounted_again(gateway: Box, nam
             second = gateway.record(2, "in", "222222", ago=60)
             gateway.wait_for_records(2)
             run("umount", "--lazy", str(gateway.recordings))
-            gateway.platform.faults.clear()
             if named:
                 gateway.wait_for_report(lambda status: status["diskStatus"] == -2)
                 assert gateway.status["recordings"]["missing"] == 0, (
@@ -309,6 +308,7 @@ def test_a_recording_disk_that_is_taken_away_and_mounted_again(gateway: Box, nam
                 )
             else:
                 wait_until(lambda: "recording-missing" in gateway.problems(), "it is shown")
+            gateway.platform.faults.clear()
             run("mount", "--bind", str(real), str(gateway.recordings))
             gateway.wait_for_files(2)
             assert digests(gateway) == digest(first, second)

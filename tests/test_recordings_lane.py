@@ -295,6 +295,15 @@ def test_nothing_is_missed_while_the_directory_itself_is_not_there(bench: Bench)
     assert bench.platform.uploads == []
 
 
+def test_a_disk_that_goes_away_as_its_file_is_opened_makes_no_file_missing(bench: Bench) -> None:
+    _, recording = call_with(bench, "call.wav")
+    (bench.directory / "call.wav").unlink()
+    looks = iter([True, False])
+    bench.step(bench.recordings(sound=lambda: next(looks)))
+    assert bench.item(recording).state == "recording to be sent"
+    assert bench.item(recording).refusals == 0
+
+
 # Hours, and the end
 
 

@@ -126,7 +126,11 @@ class RecordingLane(Lane[RecordingToSend]):
                 self._look_again()
                 return True
             if isinstance(failure.__cause__, _GONE):
-                deliveries.missing(item.id, failure.message)
+                if self._sound():
+                    deliveries.missing(item.id, failure.message)
+                else:  # its disk went away since the lane looked, and it with its disk
+                    due = self.around.clock.monotonic() + LOOK_AGAIN_AFTER
+                    deliveries.postponed(item.id, failure.message, due)
                 return True
         if found.remedy is Remedy.READ_IDENTITY:
             self.around.read_identity()
