@@ -219,6 +219,13 @@ SIMULATIONS = (
         "a recorder that writes audio files",
         "A recorder that writes a real audio file for each call, while the call goes on.",
     ),
+    _simulation(
+        "fleet",
+        "ten thousand gateways in simulated time",
+        "A fleet of gateways on one platform, by the agent's own timing and a simulated clock: how"
+        " many requests a second an outage, or a common start, makes of it, and when all is sent."
+        " Exit status: 0 no storm and soon caught up, 1 not so.",
+    ),
 )
 
 COMMANDS = (

@@ -118,7 +118,7 @@ class Gateway:
 
     def look_at_queue(self) -> None:
         """Something was changed from outside: try at once what may be tried."""
-        self._uplink.gate.probe_now()
+        self._uplink.send_at_once()
         self._uplink.bell.ring()
 
     def keep_house(self) -> float:

@@ -14,13 +14,11 @@ from agent.delivery.outcomes import learn_from
 from agent.errands import Errands
 from agent.ledger import LedgerError
 from agent.parts import Alive, Bell
+from agent.periods import Period
 from agent.platform.client import PlatformClient
 from agent.platform.failures import FailureKind, PlatformFailure
 from agent.platform.listing import Listing
 from agent.settings import Polls
-
-JITTER = 0.2
-"""Part of the interval by which a poll may come earlier: a fleet must not ask in step."""
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +26,7 @@ log = logging.getLogger(__name__)
 @dataclass
 class _Poll:
     source: str
-    interval: float
+    period: Period
     ask: Callable[[], Listing]
     due: float
 
@@ -67,11 +65,11 @@ class Poller:
             ("getCallList", self._settings.calls, client.calls),
             (self._message_command, self._settings.messages, client.messages),
         )
-        # The first poll comes soon, and not at once: a fleet may have been started together.
         polls = [
-            _Poll(source, interval, ask, now + interval * self._draw() * JITTER)
+            _Poll(source, period, ask, now + period.first())
             for source, interval, ask in wanted
             if interval > 0
+            for period in (Period(interval, self._draw),)
         ]
         while not stop.is_set():
             heard = self.bell.rings
@@ -79,8 +77,7 @@ class Poller:
                 if self._clock.monotonic() >= poll.due and not stop.is_set():
                     alive(longest_request)
                     self._ask(poll)
-                    wait = poll.interval * (1 - JITTER * self._draw())
-                    poll.due = self._clock.monotonic() + wait
+                    poll.due = self._clock.monotonic() + poll.period.next()
             wait = min((poll.due for poll in polls), default=float("inf"))
             wait = min(max(wait - self._clock.monotonic(), 0.0), 3600.0)
             alive(wait + longest_request)

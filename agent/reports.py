@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 import threading
 from collections.abc import Callable
 
@@ -12,6 +13,7 @@ from agent.clock import Clock, TrustedClock
 from agent.delivery.gate import Gate
 from agent.delivery.outcomes import learn_from
 from agent.parts import Alive, Bell
+from agent.periods import Period
 from agent.platform.client import PlatformClient
 from agent.platform.failures import PlatformFailure
 from agent.recordings.disk import Disk
@@ -38,6 +40,7 @@ class Reporter:
         gate: Gate,
         clock: Clock,
         time: TrustedClock,
+        draw: Callable[[], float] = random.random,
         *,
         disk: Callable[[], Disk],
         lan_address: Callable[[], str],
@@ -45,6 +48,7 @@ class Reporter:
     ) -> None:
         """`read_identity` is called where the platform misses the gateway's MAC address."""
         self._settings = settings
+        self._period = Period(settings.interval, draw)
         self._switchboard = switchboard
         self._gate = gate
         self._clock = clock
@@ -60,6 +64,10 @@ class Reporter:
         self, client: PlatformClient, longest_request: float, stop: threading.Event, alive: Alive
     ) -> None:
         """Report until told to stop."""
+        first = self._period.first()
+        alive(first + longest_request)
+        if stop.wait(first):
+            return
         while not stop.is_set():
             heard = self.bell.rings
             begun = self._clock.monotonic()
@@ -70,7 +78,7 @@ class Reporter:
             gap = SHORTEST_GAP - (self._clock.monotonic() - begun)
             if gap > 0 and stop.wait(gap):
                 return
-            self.bell.wait(heard, begun + self._settings.interval - self._clock.monotonic())
+            self.bell.wait(heard, begun + self._period.next() - self._clock.monotonic())
             stop.wait(SETTLE)
 
     def report(self, client: PlatformClient) -> bool:

@@ -14,6 +14,7 @@ from agent.delivery.lane import LONGEST_SLEEP, Surroundings
 from agent.delivery.rate import RateLimit
 from agent.delivery.recordings import RecordingLane
 from agent.delivery.records import RecordLane
+from agent.delivery.spread import Spread, Usual
 from agent.delivery.window import UploadWindow
 from agent.errands import Errands
 from agent.identity import IdentitySource
@@ -56,7 +57,8 @@ class Uplink:
         self._collection = collection
         self._on_change = on_change
         self.bell = Bell()
-        self.gate = Gate(settings.retry, clock, self._gate_changed)
+        self.spread = Spread(self._usual(ledger), clock)
+        self.gate = Gate(settings.retry, clock, self._gate_changed, reopened=self.spread.begin)
         self.identity = IdentitySource(settings.identity)
         self._window = UploadWindow(settings.uploads.window, self._local_time)
         self._longest_request = (
@@ -97,12 +99,28 @@ class Uplink:
         for client in self._clients:
             client.abandon()
 
+    def send_at_once(self) -> None:
+        """End all waits that are ours: somebody changed something by hand."""
+        self.spread.end()
+        self.gate.probe_now()
+
+    def _usual(self, ledger: Ledger) -> Usual:
+        polls = (self._settings.polls.messages, self._settings.polls.calls)
+        intervals = (self._settings.reports.interval, *filter(None, polls))
+        return Usual(
+            periodic=sum(1 / interval for interval in intervals),
+            learns_within=self._settings.reports.interval,
+            calls_since=lambda seconds: ledger.calls.ended_since(self._clock.wall() - seconds),
+            waiting=ledger.queue.waiting,
+        )
+
     def _delivery_parts(self, ledger: Ledger) -> list[Part]:
         settings = self._settings
         around = Surroundings(
             ledger=ledger,
             clock=self._clock,
             gate=self.gate,
+            spread=self.spread,
             retry=settings.retry,
             bell=self.bell,
             duplicate_status=frozenset(settings.platform.duplicate_status),

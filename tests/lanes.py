@@ -16,6 +16,7 @@ from agent.delivery.lane import Surroundings
 from agent.delivery.rate import RateLimit
 from agent.delivery.recordings import RecordingLane
 from agent.delivery.records import RecordLane
+from agent.delivery.spread import Spread, Usual
 from agent.delivery.window import UploadWindow
 from agent.ledger import Ledger, open_ledger
 from agent.ledger.rows import QueueItem, StoredCall
@@ -31,6 +32,8 @@ from tests.ledgers import add_recording
 
 SATELLITE = "00:1A:2B:3C:4D:5E"
 RETRY = Retry(first=2.0, longest=900.0, configuration_probe=180.0)
+USUAL_REQUESTS = 1 / 30 + 1 / 10 + 1 / 5
+"""Reports and polls a second, with the intervals as they come."""
 DUPLICATE = 3999
 """The code that these platforms are configured to answer repeats with."""
 MOST_STEPS = 200
@@ -170,17 +173,28 @@ def bench_in(folder: Path, draw: Callable[[], float] = lambda: 1.0) -> Iterator[
     clock = HandClock()
     identity: list[str | None] = [SATELLITE]
     bell = Bell()
-    gate = Gate(RETRY, clock, bell.ring, draw)
     platform = WatchedPlatform(folder / "platform")
     with platform:
         # A time-out ends a stalled request by the machine's own clock.
         settings = Platform(url=platform.url, connect_timeout=5.0, read_timeout=10.0)
         client = PlatformClient(settings, lambda: identity[0] or "", SystemClock())
         ledger = open_ledger(state, clock)
+        spread = Spread(
+            Usual(
+                USUAL_REQUESTS,
+                30.0,
+                lambda seconds: ledger.calls.ended_since(clock.wall() - seconds),
+                ledger.queue.waiting,
+            ),
+            clock,
+            draw,
+        )
+        gate = Gate(RETRY, clock, bell.ring, draw, reopened=spread.begin)
         around = Surroundings(
             ledger=ledger,
             clock=clock,
             gate=gate,
+            spread=spread,
             retry=RETRY,
             bell=bell,
             duplicate_status=frozenset({DUPLICATE}),

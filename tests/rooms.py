@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from agent.clock import Clock
+from agent.delivery.spread import Spread, Usual
 from agent.ledger import FILE_NAME
 from agent.parts import Bell
 from agent.recordings.audio import inspect
@@ -94,3 +96,8 @@ class TurningStop(threading.Event):
         if not self.is_set():
             self._clock.turn(timeout or 0.0)
         return self.is_set()
+
+
+def unspread(clock: Clock) -> Spread:
+    """No backlog is ever spread: all goes at once."""
+    return Spread(Usual(1.0, 30.0, lambda seconds: 0, lambda: 0), clock)

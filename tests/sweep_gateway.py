@@ -26,7 +26,7 @@ from agent.recordings.names import RecordingNames
 from agent.settings import Platform, Recordings, Retry
 from agent.switchboard import Switchboard
 from agent.upkeep import Upkeep
-from tests.rooms import SOUND_DISK, finished
+from tests.rooms import SOUND_DISK, finished, unspread
 from tests.sweep_cuts import Cuts, CuttableClient, PowerCut, cuttable_ledgers
 from tests.sweep_script import ATTACH_WINDOW, POLLS
 from tests.sweep_world import CHANNELS, World
@@ -155,6 +155,7 @@ class Gateway:
             ledger=self.ledger,
             clock=clock,
             gate=Gate(RETRY, clock, self._bell.ring, lambda: 1.0),
+            spread=unspread(clock),
             retry=RETRY,
             bell=self._bell,
             duplicate_status=frozenset(),

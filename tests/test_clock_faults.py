@@ -41,7 +41,7 @@ from tests.audio_files import pcm
 from tests.clocks import NOON, HandClock
 from tests.gateway import Box, box, wait_until
 from tests.lanes import MOST_STEPS, RETRY, SATELLITE
-from tests.rooms import finished
+from tests.rooms import finished, unspread
 
 ATTACH_WINDOW = 15.0
 PHONE = "13800138000"
@@ -101,6 +101,7 @@ class Box1970:
             ledger=self.ledger,
             clock=self.clock,
             gate=Gate(RETRY, self.clock, lambda: None),
+            spread=unspread(self.clock),
             retry=RETRY,
             bell=Bell(),
             duplicate_status=frozenset(),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.delivery.gate import SHORTEST_WAIT, Gate, Shut, full_jitter
+from agent.delivery.gate import LATER, SHORTEST_WAIT, Gate, Shut, full_jitter
 from agent.settings import Retry
 from tests.clocks import NOON, HandClock
 
@@ -152,15 +152,16 @@ def test_reports_go_on_through_an_outage_but_not_with_a_refused_configuration(
 
 def test_a_pause_that_the_platform_asked_for_binds_reports_too(watched: Watched) -> None:
     watched.outage(retry_after=120.0)
-    assert not watched.gate.allows_report()
     watched.clock.turn(120.0)
+    assert not watched.gate.allows_report()
+    watched.clock.turn(120.0 * LATER)
     assert watched.gate.allows_report()
 
 
 def test_a_pause_that_a_report_was_asked_for_binds_all(watched: Watched) -> None:
     watched.outage()
     from_another_thread(lambda: watched.outage(retry_after=120.0))
-    assert watched.gate.admit() == 120.0
+    assert watched.gate.admit() == pytest.approx(120.0 * (1 + LATER))
 
 
 def test_an_upload_under_way_does_not_end_the_pause_that_another_was_asked_for(
@@ -169,8 +170,9 @@ def test_an_upload_under_way_does_not_end_the_pause_that_another_was_asked_for(
     watched.outage(retry_after=120.0)
     from_another_thread(watched.gate.answered)
     assert watched.gate.view().shut is Shut.OUTAGE
-    assert watched.gate.admit() == 120.0
-    watched.clock.turn(120.0)
+    pause = watched.gate.admit()
+    assert pause == pytest.approx(120.0 * (1 + LATER))
+    watched.clock.turn(pause)
     assert watched.gate.admit() == 0
     watched.gate.answered()
     assert watched.gate.view().shut is None
@@ -192,9 +194,27 @@ def test_a_probe_that_was_given_up_leaves_the_next_one_its_turn(watched: Watched
 
 
 @pytest.mark.parametrize("shut", list(Shut))
-def test_retry_after_is_obeyed(watched: Watched, shut: Shut) -> None:
+@pytest.mark.parametrize("draw", [0.0, 0.5, 1.0])
+def test_retry_after_is_obeyed_and_a_fleet_told_at_once_comes_back_one_by_one(
+    shut: Shut, draw: float
+) -> None:
+    watched = Watched(lambda: draw)
     watched.gate.failed(shut, "later", 3600.0)
-    assert watched.gate.admit() == 3600.0
+    assert watched.gate.admit() == pytest.approx(3600.0 * (1 + LATER * draw))
+
+
+def test_it_tells_for_how_long_it_was_shut_as_it_opens() -> None:
+    clock, told = HandClock(), list[float]()
+    gate = Gate(RETRY, clock, lambda: None, lambda: 1.0, reopened=told.append)
+    gate.answered()
+    gate.failed(Shut.OUTAGE, "no route", None)
+    clock.turn(300.0)
+    gate.failed(Shut.CONFIGURATION, "401", None)
+    clock.turn(300.0)
+    assert told == []
+    gate.answered()
+    gate.answered()
+    assert told == [600.0]
 
 
 def test_a_short_retry_after_does_not_shorten_the_wait(watched: Watched) -> None:

@@ -18,7 +18,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from agent.clock import SystemClock
-from agent.delivery.gate import OUTAGE_AFTER, Gate, Shut
+from agent.delivery.gate import LATER, OUTAGE_AFTER, Gate, Shut
 from agent.delivery.pace import LONGEST_PACE, SLOW_AFTER
 from agent.delivery.records import RecordLane
 from agent.platform.client import PlatformClient
@@ -191,7 +191,7 @@ def test_a_pause_that_the_platform_asks_for_binds_everybody(
         for subject in everybody.values():
             subject.attempt(bench.client)
     assert sum(bench.platform.requests.values()) == asked
-    bench.clock.turn(1.0)
+    bench.clock.turn(1.0 + 300 * LATER)
     for kind in (Report, Record, File, Calls):
         everybody[kind].attempt(bench.client)
         assert everybody[kind].done()

@@ -15,8 +15,9 @@ from agent.delivery.gate import OUTAGE_AFTER, Gate, Shut
 from agent.errands import Errands
 from agent.ledger import Ledger, open_ledger
 from agent.ledger.rows import ErrandState
+from agent.periods import FIRST_WITHIN, JITTER
 from agent.platform.client import PlatformClient
-from agent.polls import JITTER, Poller
+from agent.polls import Poller
 from agent.settings import Platform, Polls, Retry
 from agent.simulation.platform import SimulatedPlatform
 from agent.switchboard import Switchboard
@@ -155,14 +156,14 @@ def test_a_poll_may_come_earlier_by_the_jitter_and_never_later(office: Office) -
     drawn = iter([1.0, 0.0, 0.5, 1.0, 0.25, 0.75, 0.0, 0.0])
     office.run(Polls(messages=0, calls=10), rounds=7, draw=lambda: next(drawn))
     moments = office.moments
-    assert moments[0] == pytest.approx(10 * JITTER)
+    assert moments[0] == pytest.approx(FIRST_WITHIN)
     gaps = [later - earlier for earlier, later in pairwise(moments)]
     assert gaps == pytest.approx([10 - 10 * JITTER * part for part in (0, 0.5, 1, 0.25, 0.75)])
 
 
 def test_gateways_started_together_do_not_ask_together(office: Office) -> None:
     office.run(Polls(messages=0, calls=10), rounds=2, draw=lambda: 0.5)
-    assert office.moments[0] == pytest.approx(10 * JITTER * 0.5)
+    assert office.moments[0] == pytest.approx(FIRST_WITHIN * 0.5)
 
 
 def test_calls_and_messages_are_handed_to_the_errands(office: Office) -> None:

@@ -16,6 +16,7 @@ from agent.boards.events import ChannelState, LineState, Peer
 from agent.clock import Clock, SystemClock, TrustedClock
 from agent.delivery.gate import Gate, Shut
 from agent.ledger import Ledger, open_ledger
+from agent.periods import FIRST_WITHIN, JITTER
 from agent.platform.client import PlatformClient
 from agent.recordings.disk import Disk, DiskStatus
 from agent.reports import SETTLE, SHORTEST_GAP, Reporter
@@ -45,6 +46,8 @@ class Box:
         self.ledger: Ledger = open_ledger(state, clock)
         self.platform = platform
         self.disk = SOUND_DISK
+        self.drawn = 0.0
+        """The jitter, from 0 to 1: none."""
         self.gate = Gate(Retry(), clock, lambda: None, lambda: 0.5)
         time = TrustedClock(clock, lambda: True)
         self.switchboard = Switchboard(
@@ -64,6 +67,7 @@ class Box:
             self.gate,
             clock,
             time,
+            lambda: self.drawn,
             disk=lambda: self.disk,
             lan_address=lambda: "192.0.2.7",
             read_identity=lambda: None,
@@ -234,6 +238,14 @@ def test_reports_go_at_the_interval(box: Box) -> None:
     assert len(times) == 5
     for earlier, later in pairwise(times):
         assert later - earlier == pytest.approx(INTERVAL + SETTLE, abs=0.002)
+
+
+def test_gateways_started_together_do_not_report_together_and_fall_out_of_step(box: Box) -> None:
+    box.drawn = 0.5
+    box.run(rounds=2)
+    first, second = (report["time"] / 1000 for report in box.platform.reports)
+    assert first - NOON == pytest.approx(FIRST_WITHIN * 0.5, abs=0.002)
+    assert second - first == pytest.approx(INTERVAL * (1 - JITTER * 0.5) + SETTLE, abs=0.002)
 
 
 def test_changes_that_come_together_make_one_report_and_changes_that_go_on_one_a_second(

@@ -17,6 +17,8 @@ from agent.settings import Retry
 
 SHORTEST_WAIT = 0.2
 """Seconds: full jitter may draw nothing at all, which would be no wait."""
+LATER = 0.1
+"""Part of a pause that the platform asked for by which it may last longer."""
 OUTAGE_AFTER = 3
 """Different things in a row that fail for reasons of their own or the platform's, with no good
 answer between: then it is taken for the platform's."""
@@ -65,7 +67,16 @@ class Gate:
         clock: Clock,
         on_change: Callable[[], None],
         draw: Callable[[], float] = random.random,
+        *,
+        reopened: Callable[[float], None] = lambda outage: None,
+        asker: Callable[[], int] = threading.get_ident,
     ) -> None:
+        """`reopened` is called with the seconds for which it was shut; it must not call back.
+
+        `asker` tells who asks: one that was let through as a probe is known again by it.
+        """
+        self._reopened = reopened
+        self._asker = asker
         self._retry = retry
         self._clock = clock
         self._on_change = on_change
@@ -73,6 +84,7 @@ class Gate:
         self._lock = threading.Lock()
         self._shut: Shut | None = None
         self._since = 0.0
+        self._shut_at = 0.0
         self._reason = ""
         self._failures = 0
         self._probe_at = 0.0
@@ -97,7 +109,7 @@ class Gate:
                 return max(wait, self._retry.first)
             if wait > 0:
                 return wait
-            self._prober = threading.get_ident()
+            self._prober = self._asker()
             return 0.0
 
     def allows_report(self) -> bool:
@@ -119,6 +131,8 @@ class Gate:
             opened = self._shut is not None
             self._shut, self._failures, self._prober = None, 0, None
             self._since, self._reason = 0.0, ""
+            if opened:
+                self._reopened(self._clock.monotonic() - self._shut_at)
         if opened:
             self._on_change()
 
@@ -132,7 +146,7 @@ class Gate:
         """
         with self._lock:
             now = self._clock.monotonic()
-            self._not_before = max(self._not_before, now + (retry_after or 0.0))
+            self._not_before = max(self._not_before, now + self._asked_for(retry_after))
             changed = self._shut is not shut
             probed = self._end_probe()
             if not changed and not probed:
@@ -145,7 +159,7 @@ class Gate:
                 wait = full_jitter(self._retry, self._failures, self._draw)
             self._probe_at = now + wait
             if self._shut is None:
-                self._since = self._clock.wall()
+                self._since, self._shut_at = self._clock.wall(), self._clock.monotonic()
             self._shut, self._reason = shut, reason
         if changed:
             self._on_change()
@@ -189,12 +203,16 @@ class Gate:
             refusing = "; ".join(filter(None, self._refusing.values()))
             return GateView(self._shut, self._since, self._reason, self._last_good, refusing)
 
+    def _asked_for(self, retry_after: float | None) -> float:
+        """A little more than was asked: a whole fleet may have been told the same moment."""
+        return (retry_after or 0.0) * (1 + LATER * self._draw())
+
     def _asked_to_wait(self) -> bool:
         return self._clock.monotonic() < self._not_before
 
     def _end_probe(self) -> bool:
         """Let another one probe; False: the calling thread is not the one that does."""
-        if self._prober != threading.get_ident():
+        if self._prober != self._asker():
             return False
         self._prober = None
         return True

@@ -17,6 +17,8 @@ from agent.clock import Clock
 from agent.delivery.gate import Gate, Shut, full_jitter
 from agent.delivery.outcomes import Blame, Meaning, meaning
 from agent.delivery.pace import SLOW_AFTER, Pace
+from agent.delivery.spread import Spread
+from agent.delivery.turns import Turns
 from agent.ledger import Ledger, LedgerError
 from agent.ledger.rows import Pick
 from agent.parts import Alive, Bell
@@ -41,6 +43,10 @@ class Item(Protocol):
     def refusals(self) -> int:
         """How often the platform refused it."""
 
+    @property
+    def since(self) -> float:
+        """Wall time at which it began to wait."""
+
 
 ItemType = TypeVar("ItemType", bound=Item)
 
@@ -52,6 +58,7 @@ class Surroundings:
     ledger: Ledger
     clock: Clock
     gate: Gate
+    spread: Spread
     retry: Retry
     bell: Bell
     """Rung when there may be something to send."""
@@ -72,6 +79,7 @@ class Lane(ABC, Generic[ItemType]):
         self.pace = Pace(
             surroundings.retry, surroundings.clock, surroundings.bell.ring, surroundings.draw
         )
+        self._turns = Turns(surroundings.gate, self.pace, surroundings.spread)
         self._in_doubt = False
         """True: what failed last may have failed by its own fault."""
         self._claims = threading.Lock()
@@ -106,6 +114,8 @@ class Lane(ABC, Generic[ItemType]):
         at fault itself, now the newest, now one drawn by lot: so a run of items that the platform
         does not take hides none that it would.
         """
+        if self._turns.newest_only:
+            return Pick.NEWEST
         outage = self._in_doubt and self.around.gate.view().shut is not None
         if not self.pace.slow and not outage:
             return Pick.OLDEST
@@ -138,7 +148,7 @@ class Lane(ABC, Generic[ItemType]):
             item = self.choose(self._busy)
             if item is None:
                 return self._sleep()
-            wait = self._admit()
+            wait = self._turns.admit(item.since)
             if wait > 0:
                 return min(wait, LONGEST_SLEEP)
             number = self.number(item)
@@ -153,15 +163,6 @@ class Lane(ABC, Generic[ItemType]):
             with self._claims:
                 self._busy.discard(number)
         return 0.0
-
-    def _admit(self) -> float:
-        wait = self.pace.admit()
-        if wait > 0:
-            return wait
-        wait = self.around.gate.admit()
-        if wait > 0:
-            self.pace.learnt_nothing()
-        return wait
 
     def _sleep(self) -> float:
         due = self.around.ledger.deliveries.next_due(self.kind, self._busy)

@@ -104,6 +104,11 @@ class CallBook:
                 found.setdefault(stored.id, stored)
         return list(found.values())
 
+    def ended_since(self, wall: float) -> int:
+        """How many calls ended since a wall time."""
+        row = self._store.row("SELECT COUNT(*) FROM calls WHERE ended >= ?", (wall,))
+        return int(row[0]) if row else 0
+
     def never_set(self, boot: str) -> list[StoredCall]:
         """Calls of a boot that ended before its clock was set, the latest first."""
         return self._select(

@@ -88,7 +88,7 @@ class DeliveryBook:
         """A record that is due now, other than those in work."""
         row = self._next(
             RECORD,
-            f"SELECT {call_columns('calls')}, d.state, d.body, d.callid, d.refusals"
+            f"SELECT {call_columns('calls')}, d.state, d.body, d.callid, d.refusals, d.since"
             " FROM deliveries AS d JOIN calls ON calls.id = d.item_id",
             busy,
             pick,
@@ -97,7 +97,7 @@ class DeliveryBook:
             return None
         width = len(CALL_COLUMNS.split(","))
         stored = stored_call(row[:width])
-        state, body, callid, refusals = row[width:]
+        state, body, callid, refusals, since = row[width:]
         return RecordToSend(
             stored=stored,
             state=State(state),
@@ -105,6 +105,7 @@ class DeliveryBook:
             callid=callid,
             refusals=refusals,
             has_recording=self._has_good_recording(stored.id),
+            since=since,
         )
 
     def next_recording(
@@ -114,14 +115,14 @@ class DeliveryBook:
         row = self._next(
             RECORDING,
             "SELECT r.id, r.path, r.size, r.modified_ns, r.container, r.call_id, record.callid,"
-            " d.refusals FROM deliveries AS d JOIN recordings AS r ON r.id = d.item_id"
+            " d.refusals, d.since FROM deliveries AS d JOIN recordings AS r ON r.id = d.item_id"
             " JOIN deliveries AS record ON record.item_id = r.call_id AND record.target = d.target",
             busy,
             pick,
         )
         if row is None:
             return None
-        number, path, size, modified_ns, container, call_id, callid, refusals = row
+        number, path, size, modified_ns, container, call_id, callid, refusals, since = row
         return RecordingToSend(
             id=number,
             relative=path.decode("utf-8", "surrogateescape"),
@@ -131,6 +132,7 @@ class DeliveryBook:
             call_id=call_id,
             callid=callid or "",
             refusals=refusals,
+            since=since,
         )
 
     def next_due(self, kind: str, busy: Iterable[int] = ()) -> float | None:

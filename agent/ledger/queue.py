@@ -52,6 +52,10 @@ class QueueView:
             ),
         )
 
+    def waiting(self) -> int:
+        """How many records and recordings wait."""
+        return int(self._waiting("record")[0]) + int(self._waiting("recording")[0])
+
     def items(self, limit: int, after: int = 0) -> list[QueueItem]:
         """What waits or is kept, by number; `after`: the last number of the page before."""
         rows = self._store.rows(

@@ -85,6 +85,8 @@ class RecordToSend:
     """An earlier answer's, where the record is booked anew."""
     refusals: int
     has_recording: bool
+    since: float
+    """Wall time at which it began to wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,8 @@ class RecordingToSend:
     call_id: int
     callid: str
     refusals: int
+    since: float
+    """Wall time at which it began to wait."""
 
 
 @dataclass(frozen=True, slots=True)
