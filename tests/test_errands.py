@@ -14,6 +14,7 @@ from agent.boards.events import ChannelState, DialAnswer, LineState
 from agent.boards.orders import REFUSALS
 from agent.clock import TrustedClock
 from agent.errands import AFTER_BUSY, AFTER_PLACED, MOST_LISTED, SAME_ORDER, Errands
+from agent.functions import BuiltIn, Functions
 from agent.ledger import Ledger, LedgerError, open_ledger
 from agent.ledger.errands import MOST_WAITING
 from agent.ledger.rows import Errand, ErrandState
@@ -50,6 +51,7 @@ class Office:
         self.dialled: list[tuple[int, int, str]] = []
         self.refusal: str | None = None
         self.asked: list[tuple[str, Mapping[str, str]]] = []
+        self.more: dict[str, BuiltIn] = {}
         self.ledger: Ledger = open_ledger(directory, clock)
         self.switchboard = self._switchboard()
         self.errands = self.make()
@@ -78,8 +80,12 @@ class Office:
             self.switchboard,
             self.clock,
             EXPIRE,
-            {"report": self._report, "rescan": self._rescan, "boom": self._boom},
-            {"list": "rescan", "statusNow": "report", "lost": "nowhere"},
+            Functions(
+                self.ledger,
+                self.clock,
+                {"report": self._report, "rescan": self._rescan, "boom": self._boom, **self.more},
+                {"list": "rescan", "statusNow": "report", "lost": "nowhere"},
+            ),
             dial=dial or self._dial,
             shown=lambda phone: f"<{phone[-2:]}>",
         )
@@ -381,7 +387,13 @@ def test_a_link_that_goes_down_between_looking_and_dialling_fails_the_call(
     lines.switchboard.link(1, True, clock.stamp())
     lines.switchboard.hear(1, [ChannelState(1, LineState.ON_HOOK)], clock.stamp())
     errands = Errands(
-        ledger, lines.switchboard, clock, EXPIRE, {}, {}, dial=lines.dial, shown=lambda p: p
+        ledger,
+        lines.switchboard,
+        clock,
+        EXPIRE,
+        Functions(ledger, clock, {}, {}),
+        dial=lines.dial,
+        shown=lambda p: p,
     )
     errands.take(CALLS, read_listing([entry()]))
     (errand,) = ledger.errands.recent(10)
@@ -644,7 +656,8 @@ def test_a_function_under_way_when_the_agent_ended_is_not_repeated(office: Offic
     def cut(_parameters: Mapping[str, str]) -> str:
         raise PowerCut
 
-    office.errands._functions = {"report": cut}
+    office.more = {"report": cut}
+    office.errands = office.make()
     with pytest.raises(PowerCut):
         office.take(message("report"), source=MESSAGES)
     office.start_anew()

@@ -145,6 +145,10 @@ class SimulatedPlatform:
         """Put an entry, whatever it is, into the gateway's next `getMessageList`."""
         self.desk.send_message(mac, entry)
 
+    def send_function(self, mac: str, name: str, **parameters: str) -> None:
+        """Put a message that names a function into the gateway's next `getMessageList`."""
+        self.desk.send_function(mac, name, parameters)
+
     def forget(self, callid: str) -> None:
         """Lose a record: its files are refused with 3003 until it is booked anew."""
         self.desk.forget(callid)
