@@ -286,7 +286,8 @@ def _started(command: Command) -> subprocess.Popen[bytes]:
     finally:
         os.close(standard_input)
     with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PGRP, process.pid, NICENESS)
+        niceness = max(NICENESS, os.getpriority(os.PRIO_PROCESS, 0))
+        os.setpriority(os.PRIO_PGRP, process.pid, niceness)
     return process
 
 
