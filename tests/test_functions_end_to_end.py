@@ -90,9 +90,10 @@ def test_a_message_runs_a_program_and_the_status_tells_how_it_went(
     for name in ("../greet", ".", "/bin/sh", "", "greet\0", "ɡreet", "g" * 2**19, "greet;id"):
         memo = {"functionname": name, "paramvalue": "a=b"}
         gateway.platform.send_message(SATELLITE, {"status": "51", "memo": memo})
-    for value in ("x" * (MOST_PARAMETER_TEXT + 1), "a=%00", [[[[["a"]]]]], {"a": {"b": {}}}):
-        memo = {"functionname": "greet", "paramvalue": value}
-        gateway.platform.send_message(SATELLITE, {"status": "51", "memo": memo})
+    values: list[object] = ["x" * (MOST_PARAMETER_TEXT + 1), "a=%00", [[[["a"]]]], {"a": {}}]
+    for value in values:
+        hostile: dict[str, object] = {"functionname": "greet", "paramvalue": value}
+        gateway.platform.send_message(SATELLITE, {"status": "51", "memo": hostile})
     gateway.platform.send_function(SATELLITE, "unsafe")
     post(gateway, "functions", mac=SATELLITE, function="greet", parameters={"a": "名 & b"})
     told = errand(gateway, "greet")
