@@ -281,7 +281,8 @@ class PlatformHandler(Connection):
         self.server.desk.send_message(str(wanted["mac"]), wanted["entry"])
 
     def _function(self, wanted: dict[str, Any]) -> None:
-        parameters = {str(name): str(value) for name, value in wanted.get("parameters", {}).items()}
+        given = dict(wanted.get("parameters", {}))
+        parameters = {str(name): str(value) for name, value in given.items()}
         name, port = str(wanted["function"]), str(wanted.get("channel", 1))
         self.server.desk.send_function(str(wanted["mac"]), name, parameters, port)
 
