@@ -649,6 +649,15 @@ def test_a_message_twice_in_one_answer_runs_once(office: Office) -> None:
     assert len(office.asked) == 1
 
 
+def test_a_message_in_both_lists_runs_once(office: Office) -> None:
+    office.take(message("report"), source=MESSAGES)
+    office.take(message("report"), source="getMessageList1125")
+    assert len(office.asked) == 1
+    office.clock.turn(SAME_ORDER + 1)
+    office.take(message("report", "a=b"), source="getMessageList1125")
+    assert len(office.asked) == 2
+
+
 def test_a_function_under_way_when_the_agent_ended_is_not_repeated(office: Office) -> None:
     class PowerCut(BaseException):
         pass

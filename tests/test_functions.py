@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from agent.function_queue import LEDGER_AGAIN, LONGEST_WAIT, MARGIN, REBOOT_AGAIN, FunctionQueue
 from agent.functions import STALE_AFTER, BuiltIn, FunctionRefused, Functions, retried
@@ -15,6 +19,7 @@ from agent.ledger.errands import FUNCTION, MOST_FUNCTIONS_WAITING
 from agent.ledger.rows import Errand, ErrandState
 from agent.parts import Part
 from agent.platform.listing import FunctionMessage, read_listing
+from agent.programs import Command, Ended, Ending
 from agent.settings import Functions as Section
 from tests.clocks import HandClock
 from tests.gateway import wait_until
@@ -575,3 +580,110 @@ def test_built_in_functions_need_no_thread(office: Office) -> None:
     office.take(message("report"))
     assert office.only().state is ErrandState.DONE
     assert office.ledger.errands.unfinished(FUNCTION) == []
+
+
+# Whatever happens.
+
+
+class PowerCut(BaseException):
+    """The agent ends at this instruction."""
+
+
+class Bench:
+    """In the place of a program: counts its runs, and lets the power fail before or after one."""
+
+    longest = 1.0
+
+    def __init__(self) -> None:
+        self.ran: dict[str, int] = {}
+        self.cut = ""
+
+    def run(self, command: Command, _stop: threading.Event) -> Ended:
+        if self.cut == "before":
+            raise PowerCut
+        number = (command.variables or {}).get("SMARTTEL_MESSAGE", "reboot")
+        self.ran[number] = self.ran.get(number, 0) + 1
+        if self.cut == "after":
+            raise PowerCut
+        return Ended(0, Ending.ITSELF, 0.1, "")
+
+
+STEPS = st.lists(
+    st.sampled_from(
+        ["message", "message", "same message", "reboot", "turn", "turn", "cut before", "cut after"]
+        + ["crash", "boot", "full", "mended", "minutes", "hour", "clock"]
+    ),
+    max_size=30,
+)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(steps=STEPS)
+def test_whatever_happens_each_message_runs_once_or_not_at_all(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[str]
+) -> None:
+    clock = HandClock(monotonic_time=REBOOT_AGAIN * 2)
+    folder = tmp_path_factory.mktemp("office")
+    office, bench = Office(folder, clock), Bench()
+    script(office.programs, "hello", "")
+    office.make(reboot=True)
+    fault: AbstractContextManager[None] | None = None
+    reboots: list[float] = []
+    passed = 0.0
+
+    def turn(cut: str = "") -> None:
+        bench.cut = cut
+        office.queue._runner = bench  # type: ignore[assignment]
+        before = bench.ran.get("reboot", 0)
+        try:
+            while any(one.state is ErrandState.WAITING for one in office.found()):
+                if office.queue._run_next(threading.Event()) is False:
+                    break
+        except PowerCut:
+            office.start_anew()
+        reboots.extend([passed] * (bench.ran.get("reboot", 0) - before))
+
+    try:
+        for number, step in enumerate(steps):
+            try:
+                if step == "message":
+                    office.take(message("hello", f"n={number}"))
+                elif step == "same message":
+                    office.take(message("hello"))
+                elif step == "reboot":
+                    office.take(message("reboot", f"n={number}"))
+                elif step == "turn":
+                    turn()
+                elif step.startswith("cut") and fault is None:
+                    turn(step.removeprefix("cut "))
+                elif step == "crash" and fault is None:
+                    office.start_anew()
+                elif step == "boot" and fault is None:
+                    clock.start_anew(f"boot {number}")
+                    office.start_anew()
+            except LedgerError:
+                assert fault is not None
+            if step == "full" and fault is None:
+                fault = unwritable(office.state)
+                fault.__enter__()
+            elif step == "mended" and fault is not None:
+                fault.__exit__(None, None, None)
+                fault = None
+            elif step in {"minutes", "hour"}:
+                passed += 600.0 if step == "minutes" else 3600.0
+                clock.turn(600.0 if step == "minutes" else 3600.0)
+            elif step == "clock":
+                clock.jump(-7200.0 if number % 2 else 86_400.0)
+        by_program = {name: times for name, times in bench.ran.items() if name != "reboot"}
+        assert set(by_program.values()) <= {1}
+        assert all(later - sooner >= REBOOT_AGAIN for sooner, later in pairwise(reboots))
+        if fault is not None:
+            fault.__exit__(None, None, None)
+            fault = None
+        office.start_anew()
+        turn()
+        assert office.ledger.errands.unfinished(FUNCTION) == []
+    finally:
+        if fault is not None:
+            fault.__exit__(None, None, None)
+        office.ledger.close()
