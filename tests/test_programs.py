@@ -277,6 +277,21 @@ def test_a_kernel_that_does_not_tell_of_an_end_is_looked_after(
     assert ended.status == 3
 
 
+def test_a_program_that_says_nothing_wakes_nobody_until_its_end(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[object] = []
+    look = os.waitid
+
+    def counted(*arguments: int) -> object:
+        looks.append(look(*arguments))
+        return looks[-1]
+
+    monkeypatch.setattr(os, "waitid", counted)
+    assert bench.run("exec sleep 1").well
+    assert looks.count(None) <= 3
+
+
 # Output.
 
 
