@@ -95,7 +95,7 @@ class Errands:
                 self._ledger.errands.move(
                     errand.id, ErrandState.EXPIRED, "the gateway was started anew meanwhile"
                 )
-        self._functions.recover()
+        self._functions.recover(new_boot=self._ledger.new_boot)
 
     def take_over(self) -> None:
         """In the place of other Errands, on the same boards: their open orders are answered yet."""
@@ -105,7 +105,7 @@ class Errands:
                     assert errand.board is not None
                     assert errand.channel is not None
                     self._ordered[errand.board, errand.channel] = errand.id
-        self._functions.recover()
+        self._functions.recover(new_boot=False)
 
     def take(self, source: str, listing: Listing) -> None:
         """Take one answer's entries; `source` is the command that brought them.

@@ -75,14 +75,17 @@ class Functions:
             return lambda: self._say(message, number, state, outcome)
         return self._queue.bell.ring
 
-    def recover(self) -> None:
-        """At start-up and after a reload: nothing runs, and what ran is not repeated."""
+    def recover(self, *, new_boot: bool) -> None:
+        """At start-up and after a reload: nothing runs, and what ran is not repeated.
+
+        `new_boot`: what stands in the ledger is of an earlier boot.
+        """
         for errand in self._ledger.errands.unfinished(FUNCTION):
             if errand.state is ErrandState.ORDERED:
                 state, outcome = ErrandState.FAILED, "interrupted as the agent ended; not repeated"
-                if self._ledger.new_boot and self._is_reboot(errand.name):
+                if new_boot and self._is_reboot(errand.name):
                     state, outcome = ErrandState.DONE, "the gateway was started anew"
-            elif self._ledger.new_boot:
+            elif new_boot:
                 state, outcome = ErrandState.EXPIRED, "the gateway was started anew meanwhile"
             elif self._queue is None or not self._queue.needed:
                 state, outcome = ErrandState.FAILED, "the configuration has no programs"

@@ -14,13 +14,15 @@ from agent.boards.events import ChannelState, DialAnswer, LineState
 from agent.boards.orders import REFUSALS
 from agent.clock import TrustedClock
 from agent.errands import AFTER_BUSY, AFTER_PLACED, MOST_LISTED, SAME_ORDER, Errands
+from agent.function_queue import FunctionQueue
 from agent.functions import BuiltIn, Functions
 from agent.ledger import Ledger, LedgerError, open_ledger
-from agent.ledger.errands import MOST_WAITING
+from agent.ledger.errands import FUNCTION, MOST_WAITING, Order
 from agent.ledger.rows import Errand, ErrandState
 from agent.lines import Lines
 from agent.platform.listing import MOST_ENTRIES, read_listing
 from agent.settings import Board
+from agent.settings import Functions as Section
 from agent.switchboard import Switchboard
 from tests.clocks import HandClock
 from tests.rooms import unwritable
@@ -647,6 +649,20 @@ def test_a_message_that_the_list_goes_on_showing_runs_once(office: Office) -> No
 def test_a_message_twice_in_one_answer_runs_once(office: Office) -> None:
     office.take(message("report"), message("report"), source=MESSAGES)
     assert len(office.asked) == 1
+
+
+def test_a_reload_after_a_boot_expires_no_function_of_this_boot(office: Office) -> None:
+    office.clock.start_anew()
+    office.start_anew()
+    assert office.ledger.new_boot
+    queued = Order(FUNCTION, "key", MESSAGES, name="hello", expires=1e9)
+    office.ledger.errands.add(queued, ErrandState.WAITING)
+    queue = FunctionQueue(
+        Section(directory="/opt"), office.ledger, office.clock, satellite=str, shown=str
+    )
+    office.errands._functions = Functions(office.ledger, office.clock, {}, {}, queue)
+    office.errands.take_over()
+    assert office.only().state is ErrandState.WAITING
 
 
 def test_a_message_in_both_lists_runs_once(office: Office) -> None:

@@ -75,7 +75,7 @@ class Office:
         self.ledger.close()
         self.ledger = open_ledger(self.state, self.clock)
         self.make()
-        self.functions.recover()
+        self.functions.recover(new_boot=self.ledger.new_boot)
         self.ledger.deliveries.begin_waiting(0, new_boot=self.ledger.new_boot)
 
     def take(self, *messages: FunctionMessage) -> None:
@@ -229,7 +229,7 @@ def test_a_reload_without_programs_lets_none_wait_for_ever(office: Office) -> No
     office.take(message("hello"))
     office.make(directory=None)
     assert not office.queue.needed
-    office.functions.recover()
+    office.functions.recover(new_boot=False)
     assert office.only().state is ErrandState.FAILED
 
 
@@ -237,7 +237,7 @@ def test_a_reload_lets_what_waits_wait_on(office: Office) -> None:
     script(office.programs, "hello", office.marks())
     office.take(message("hello"))
     office.make(time_limit=5.0)
-    office.functions.recover()
+    office.functions.recover(new_boot=False)
     office.turns()
     assert len(office.marked) == 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import time
 import urllib.request
@@ -71,6 +72,11 @@ def errand(gateway: Box, function: str, count: int = 1, *, finished: bool = True
 
     wait_until(look, f"{function} is {'finished' if finished else 'under way'}\n{gateway.log}")
     return found[0]
+
+
+def restarted(gateway: Box) -> list[int]:
+    """How many parts each reload began anew."""
+    return [int(count) for count in re.findall(r"; (\d+) parts were started anew", gateway.log)]
 
 
 def post(gateway: Box, page: str, **wanted: object) -> None:
@@ -175,19 +181,19 @@ def test_programs_have_a_thread_only_where_they_are_configured_and_a_reload_ends
 ) -> None:
     programs.add("slow", "exec sleep 1000")
     gateway.start(functions={"directory": None})
-    process = psutil.Process(gateway.pid)
-    before = process.num_threads()
     gateway.platform.send_function(SATELLITE, "slow")
     assert errand(gateway, "slow")["state"] == "unknown function"
     gateway.configure(functions={"directory": str(programs.folder)})
     gateway.signal(signal.SIGHUP)
-    wait_until(lambda: process.num_threads() == before + 1, "there is a thread more")
+    wait_until(lambda: len(restarted(gateway)) == 1, "it is read anew")
     gateway.platform.send_function(SATELLITE, "slow", now="yes")
     wait_until(lambda: len(programs.ran) == 1, "it runs")
     gateway.configure(functions={"directory": None})
     gateway.signal(signal.SIGHUP)
     assert errand(gateway, "slow", 2)["outcome"].endswith("stopped or configured anew")
-    wait_until(lambda: process.num_threads() == before, "the thread is gone")
+    wait_until(lambda: len(restarted(gateway)) == 2, "it is read anew")
+    with_programs, without = restarted(gateway)
+    assert with_programs == without + 1
     assert not psutil.pid_exists(programs.ran[0])
 
 
