@@ -73,6 +73,7 @@ _SIMPLE: dict[Any, str] = {
     str: "text",
     int: "a whole number",
     float: "a number",
+    bool: "true or false",
 }
 
 

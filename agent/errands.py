@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from agent.boards.driver import DialRefused
 from agent.boards.events import DialAnswer
 from agent.clock import Clock
+from agent.functions import Functions
+from agent.journal import Journal
 from agent.ledger import Ledger, LedgerError
-from agent.ledger.errands import DIAL, FUNCTION, MOST_WAITING, Order
+from agent.ledger.errands import DIAL, MOST_WAITING, Order
 from agent.ledger.rows import Errand, ErrandState
-from agent.platform.listing import CallToPlace, Entry, FunctionMessage, Listing, OtherEntry
+from agent.platform.listing import CallToPlace, Entry, Listing, OtherEntry
 from agent.switchboard import Port, Switchboard
-from agent.text import masked_numbers, printable
+from agent.text import masked_numbers
 
 AFTER_PLACED = 3.0
 """Seconds for which a port that took an order is left alone, until it shows that it is in use."""
@@ -30,9 +32,6 @@ SAME_ORDER = 60.0
 """Seconds for which an entry in the other list is the same order: either is read several times."""
 MOST_LISTED = 1000
 """Entries of one list that are remembered: ten times what is looked at in one answer."""
-
-Function = Callable[[Mapping[str, str]], str]
-"""Takes a message's parameters, returns the outcome in words; may raise."""
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +54,7 @@ class Errands:
         switchboard: Switchboard,
         clock: Clock,
         expire: float,
-        functions: Mapping[str, Function],
-        aliases: Mapping[str, str],
+        functions: Functions,
         *,
         dial: Callable[[int, int, str], None],
         shown: Callable[[str], str],
@@ -74,7 +72,6 @@ class Errands:
         self._clock = clock
         self._expire = expire
         self._functions = functions
-        self._aliases = aliases
         self._dial = dial
         self._shown = shown
         self._cannot_dial = cannot_dial
@@ -82,24 +79,23 @@ class Errands:
         self._lock = threading.RLock()
         self._ordered: dict[Port, int] = {}
         self._rest: dict[Port, float] = {}
-        self._unwritten: dict[int, tuple[ErrandState, str]] = {}
-        """Outcomes that the ledger has not taken yet; one for each order that was under way."""
+        self._outcomes = Journal(ledger)
         self.counts = ListingCounts()
 
     def recover(self) -> None:
         """At start-up: what was ordered when the agent ended is not repeated."""
-        for kind in (DIAL, FUNCTION):
-            for errand in self._ledger.errands.unfinished(kind):
-                if errand.state is ErrandState.ORDERED:
-                    self._ledger.errands.move(
-                        errand.id,
-                        ErrandState.FAILED,
-                        "the agent ended before the answer; not repeated",
-                    )
-                elif self._ledger.new_boot:
-                    self._ledger.errands.move(
-                        errand.id, ErrandState.EXPIRED, "the gateway was started anew meanwhile"
-                    )
+        for errand in self._ledger.errands.unfinished(DIAL):
+            if errand.state is ErrandState.ORDERED:
+                self._ledger.errands.move(
+                    errand.id,
+                    ErrandState.FAILED,
+                    "the agent ended before the answer; not repeated",
+                )
+            elif self._ledger.new_boot:
+                self._ledger.errands.move(
+                    errand.id, ErrandState.EXPIRED, "the gateway was started anew meanwhile"
+                )
+        self._functions.recover(new_boot=self._ledger.new_boot)
 
     def take_over(self) -> None:
         """In the place of other Errands, on the same boards: their open orders are answered yet."""
@@ -109,6 +105,7 @@ class Errands:
                     assert errand.board is not None
                     assert errand.channel is not None
                     self._ordered[errand.board, errand.channel] = errand.id
+        self._functions.recover(new_boot=False)
 
     def take(self, source: str, listing: Listing) -> None:
         """Take one answer's entries; `source` is the command that brought them.
@@ -117,7 +114,7 @@ class Errands:
         """
         self._count(source, listing)
         keys = frozenset(entry.key for entry in listing.entries)
-        functions: list[tuple[int, FunctionMessage]] = []
+        then: list[Callable[[], None]] = []
         with self._lock, self._ledger.transaction():
             known = self._ledger.errands.listed(source)
             seen: set[str] = set()
@@ -125,13 +122,13 @@ class Errands:
                 if entry.key in known or entry.key in seen:
                     continue
                 seen.add(entry.key)
-                self._journal(source, entry, functions)
+                self._journal(source, entry, then)
             if listing.dropped:
                 # What was not looked at may still be listed, and would come again as if new.
                 keys |= frozenset(sorted(known - keys)[: MOST_LISTED - len(keys)])
             self._ledger.errands.set_listed(source, keys)
-        for number, message in functions:
-            self._run(number, message)
+        for act in then:
+            act()
         if seen:
             self.pump()
 
@@ -139,7 +136,8 @@ class Errands:
         """Order the calls whose port is idle; let those go that waited too long."""
         with self._lock:
             try:
-                self._write_outcomes()
+                self._outcomes.write()
+                self._functions.write()
                 for errand in self._ledger.errands.unfinished(DIAL):
                     if errand.state is ErrandState.WAITING:
                         self._order(errand)
@@ -203,24 +201,15 @@ class Errands:
             self.counts.ignored += listing.dropped
             log.warning("%s lists more entries than are looked at; the rest is left", source)
 
-    def _journal(
-        self, source: str, entry: Entry, functions: list[tuple[int, FunctionMessage]]
-    ) -> None:
+    def _journal(self, source: str, entry: Entry, then: list[Callable[[], None]]) -> None:
         if isinstance(entry, OtherEntry):
             self.counts.ignored += 1
             words = masked_numbers(entry.text)
             log.info("%s: an entry of status %d is left: %s", source, entry.status, words)
         elif isinstance(entry, CallToPlace):
             self._journal_call(source, entry)
-        else:
-            order = Order(FUNCTION, entry.key, source, name=entry.name, parameters=entry.parameters)
-            known = self._function(entry.name) is not None
-            state = ErrandState.ORDERED if known else ErrandState.UNKNOWN
-            number = self._ledger.errands.add(order, state)
-            if known:
-                functions.append((number, entry))
-            else:
-                log.warning("a message names the function %s, which is unknown", entry.name)
+        elif not self._ledger.errands.same_as_recent(entry.key, source, SAME_ORDER):
+            then.append(self._functions.take(source, entry))
 
     def _journal_call(self, source: str, entry: CallToPlace) -> None:
         seconds = max(self._expire, SAME_ORDER)
@@ -282,32 +271,10 @@ class Errands:
 
     def _move(self, number: int, state: ErrandState, outcome: str) -> None:
         """Write an outcome down, later where the ledger can't be written: it comes only once."""
-        self._unwritten[number] = (state, printable(outcome))
-        try:
-            self._write_outcomes()
-        except LedgerError as error:
-            log.error("what became of a call can't be written down yet: %s", error)
+        self._outcomes.move(number, state, outcome)
         self._say(number, state, outcome)
-
-    def _write_outcomes(self) -> None:
-        for number, (state, outcome) in list(self._unwritten.items()):
-            self._ledger.errands.move(number, state, outcome)
-            del self._unwritten[number]
 
     def _say(self, number: int, state: ErrandState, outcome: str) -> None:
         self._on_change()
         level = logging.WARNING if state is ErrandState.FAILED else logging.INFO
         log.log(level, "call to place %d: %s, %s", number, state, outcome)
-
-    def _function(self, name: str) -> Function | None:
-        return self._functions.get(self._aliases.get(name, name))
-
-    def _run(self, number: int, message: FunctionMessage) -> None:
-        function = self._function(message.name)
-        assert function is not None
-        try:
-            state, outcome = ErrandState.DONE, printable(function(dict(message.parameters)))
-        except Exception as error:  # a function may fail as it likes
-            state, outcome = ErrandState.FAILED, printable(f"{type(error).__name__}: {error}")
-        self._ledger.errands.move(number, state, outcome)
-        log.info("function %s: %s, %s", message.name, state, outcome)

@@ -34,6 +34,10 @@ _DIRECTORY = "the path of the directory in which the recorder leaves its files"
 _POOL = "a mapping of port numbers to devices, such as {1: /dev/ttyACM0, 2: /dev/ttyACM1}"
 MOST_BOARDS = 32
 MOST_CHANNELS = 99
+FUNCTION_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
+"""A built-in function's or a program's: never a path, an option, or a hidden file."""
+_MESSAGE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+"""What a message's functionname may be (agent/platform/listing.py)."""
 _POOL_PORT = re.compile(r"[1-9][0-9]?")
 
 
@@ -253,6 +257,26 @@ class Functions(Section, frozen=True):
 
     directory: Text | None = None
     aliases: dict[str, str] = {}
+    time_limit: Annotated[float, Meta(gt=0, le=3600)] = 60.0
+    """Seconds."""
+    reboot: bool = False
+    reboot_command: Annotated[tuple[Text, ...], Meta(min_length=1, max_length=16)] = (
+        "/usr/bin/systemctl",
+        "--no-ask-password",
+        "reboot",
+    )
+
+    def __post_init__(self) -> None:
+        if self.directory is not None and not self.directory.startswith("/"):
+            raise Unacceptable("directory", "an absolute path, or null")
+        if not self.reboot_command[0].startswith("/"):
+            raise Unacceptable("reboot_command", "a list that begins with a program's whole path")
+        for name, function in self.aliases.items():
+            key = f"aliases.{printable(name, 60)}"
+            if not _MESSAGE_NAME.fullmatch(name):
+                raise Unacceptable(key, "1 to 64 of A-Z a-z 0-9 . _ - as the key")
+            if not FUNCTION_NAME.fullmatch(function):
+                raise Unacceptable(key, "the name of a built-in function or of a program")
 
 
 class Log(Section, frozen=True):

@@ -241,7 +241,7 @@ def _errand(errand: Errand) -> dict[str, Any]:
         "ch": errand.channel,
         "phone": printable(masked_phone(errand.phone)),
         "function": _foreign(errand.name),
-        "state": errand.state.value,
+        "state": errand.standing,
         "outcome": _foreign(errand.outcome),
         "created": round(errand.created, 3),
     }

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from agent.clock import Clock, TrustedClock
 from agent.collection import Collection
+from agent.delivery.by_hand import try_again
 from agent.delivery.gate import Gate
 from agent.delivery.lane import LONGEST_SLEEP, Surroundings
 from agent.delivery.rate import RateLimit
@@ -17,6 +18,8 @@ from agent.delivery.records import RecordLane
 from agent.delivery.spread import Spread, Usual
 from agent.delivery.window import UploadWindow
 from agent.errands import Errands
+from agent.function_queue import FunctionQueue
+from agent.functions import ALL, BUILT_IN, BuiltIn, FunctionRefused, Functions, retried
 from agent.identity import IdentitySource
 from agent.ledger import Ledger
 from agent.lines import Lines
@@ -27,6 +30,7 @@ from agent.platform.wire import Answer
 from agent.polls import Poller
 from agent.reports import Reporter
 from agent.settings import Settings
+from agent.text import masked_numbers, printable
 
 MARGIN = 60.0
 """Seconds beyond the network's own time-outs before a thread counts as hung."""
@@ -64,6 +68,14 @@ class Uplink:
         self._longest_request = (
             settings.platform.connect_timeout + settings.platform.read_timeout * 2 + MARGIN
         )
+        self._function_queue = FunctionQueue(
+            settings.functions,
+            ledger,
+            clock,
+            satellite=self._satellite,
+            shown=lambda text: text if phones.full else masked_numbers(text),
+            on_change=on_change,
+        )
         self._clients: list[PlatformClient] = []
         self._stopping = threading.Event()
         self.reporter = Reporter(
@@ -81,14 +93,17 @@ class Uplink:
             lines().switchboard,
             clock,
             settings.dial.expire,
-            {"report": self._report_now, "rescan": self._rescan},
-            settings.functions.aliases,
+            self._functions(ledger),
             dial=lambda board, channel, phone: lines().dial(board, channel, phone),
             shown=phones.shown,
             cannot_dial=lambda board: lines().cannot_dial(board),
             on_change=on_change,
         )
-        self.parts = [*self._delivery_parts(ledger), *self._talking_parts()]
+        self.parts = [
+            *self._delivery_parts(ledger),
+            *self._talking_parts(),
+            *self._function_parts(),
+        ]
 
     def ask_to_stop(self) -> None:
         """End uploads at their next block; other requests may finish."""
@@ -161,6 +176,26 @@ class Uplink:
 
         return Part(name, work, self._clock, wake=self.bell.ring)
 
+    def _functions(self, ledger: Ledger) -> Functions:
+        built_in: tuple[BuiltIn, ...] = (
+            self._report_now,
+            self._rescan,
+            lambda parameters: self._retry(ledger, parameters),
+        )
+        return Functions(
+            ledger,
+            self._clock,
+            dict(zip(BUILT_IN, built_in, strict=True)),
+            self._settings.functions.aliases,
+            self._function_queue,
+            on_change=self._on_change,
+        )
+
+    def _function_parts(self) -> list[Part]:
+        queue = self._function_queue
+        part = Part("functions", queue.run, self._clock, wake=queue.wake)
+        return [part] if queue.needed else []
+
     def _talking_parts(self) -> list[Part]:
         poller = Poller(
             self._settings.polls,
@@ -217,3 +252,13 @@ class Uplink:
     def _rescan(self, _parameters: object) -> str:
         self._collection().rescan()
         return "the recording directory is looked at anew"
+
+    def _retry(self, ledger: Ledger, parameters: Mapping[str, str]) -> str:
+        name = retried(parameters)
+        again = try_again(ledger, None if name == ALL else name)
+        if name != ALL and not again.count:
+            what = "nothing of it waits for its time" if again.found else "there is no such item"
+            raise FunctionRefused(f"{printable(name, 40)}: {what}")
+        self.gate.probe_now()
+        self.bell.ring()
+        return f"{again.words} now"

@@ -11,6 +11,7 @@ from agent.boards.events import ChannelState, LineState
 from agent.delivery.recordings import RecordingLane
 from agent.delivery.records import RecordLane
 from agent.errands import Errands
+from agent.functions import Functions
 from agent.parts import Bell
 from agent.platform.client import PlatformClient
 from agent.polls import Poller
@@ -177,8 +178,7 @@ class Listed(Subject):
             a_switchboard(bench),
             bench.clock,
             60.0,
-            {"report": self.function},
-            {},
+            Functions(bench.ledger, bench.clock, {"report": self.function}, {}),
             dial=lambda board, channel, phone: self.obeyed.append(phone),
             shown=lambda phone: "***",
         )

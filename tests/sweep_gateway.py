@@ -17,6 +17,7 @@ from agent.delivery.recordings import RecordingLane
 from agent.delivery.records import RecordLane
 from agent.delivery.window import UploadWindow
 from agent.errands import Errands
+from agent.functions import Functions
 from agent.intake import Intake
 from agent.ledger import open_ledger
 from agent.ledger.rows import RecordingToSend, StoredCall
@@ -87,8 +88,7 @@ class Gateway:
             self._switchboard,
             clock,
             60.0,
-            {"note": self._function},
-            {},
+            Functions(self.ledger, clock, {"note": self._function}, {}),
             dial=self._dial,
             shown=str,
         )

@@ -388,6 +388,9 @@ def test_a_functions_directory_is_looked_at_where_configured(settings: Settings)
     assert found("functions", settings) == []
     missing = changed(settings, functions=Functions(directory="/nonexistent"))
     assert not only("functions", missing).well
+    (Path(settings.state_directory) / "functions").mkdir(mode=0o755)
+    empty = Functions(directory=f"{settings.state_directory}/functions")
+    assert only("functions", changed(settings, functions=empty)).text.endswith("no program yet")
 
 
 def test_the_identity_is_shown(settings: Settings) -> None:

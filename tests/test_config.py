@@ -169,6 +169,34 @@ def test_the_error_itself_is_one_line_and_says_how_many_more(path: Path) -> None
         ("reports: {interval: nan}", "line 4: reports.interval: found 'nan'; accepted: a number"),
         ("uploads: {rate_limit: inf}", "line 4: uploads.rate_limit: found 'inf'; accepted:"),
         ("functions: {aliases: [a]}", "line 4: functions.aliases: found a list; accepted: a map"),
+        (
+            "functions: {directory: programs}",
+            "line 4: functions.directory: found 'programs'; accepted: an",
+        ),
+        (
+            "functions: {aliases: {a b: c}}",
+            "line 4: functions.aliases.a b: found 'c'; accepted: 1 to 64 of",
+        ),
+        (
+            "functions: {aliases: {a: ../c}}",
+            "line 4: functions.aliases.a: found '../c'; accepted: the name",
+        ),
+        (
+            "functions: {time_limit: 0}",
+            "line 4: functions.time_limit: found '0'; accepted: a number above",
+        ),
+        (
+            "functions: {reboot: maybe}",
+            "line 4: functions.reboot: found 'maybe'; accepted: true or false",
+        ),
+        (
+            "functions: {reboot_command: [reboot]}",
+            "line 4: functions.reboot_command: found a list; acc",
+        ),
+        (
+            "functions: {reboot_command: []}",
+            "line 4: functions.reboot_command: found a list of 0; accepted",
+        ),
         ("functions: {aliases: {a: [b]}}", "line 4: functions.aliases.a: found a list;"),
         ("state_directory:", "line 4: state_directory: found nothing; accepted: text"),
         ("log: 5", "line 4: log: found '5'; accepted: a section with level, phones"),

@@ -14,12 +14,15 @@ from agent.boards.events import ChannelState, DialAnswer, LineState
 from agent.boards.orders import REFUSALS
 from agent.clock import TrustedClock
 from agent.errands import AFTER_BUSY, AFTER_PLACED, MOST_LISTED, SAME_ORDER, Errands
+from agent.function_queue import FunctionQueue
+from agent.functions import BuiltIn, Functions
 from agent.ledger import Ledger, LedgerError, open_ledger
-from agent.ledger.errands import MOST_WAITING
+from agent.ledger.errands import FUNCTION, MOST_WAITING, Order
 from agent.ledger.rows import Errand, ErrandState
 from agent.lines import Lines
 from agent.platform.listing import MOST_ENTRIES, read_listing
 from agent.settings import Board
+from agent.settings import Functions as Section
 from agent.switchboard import Switchboard
 from tests.clocks import HandClock
 from tests.rooms import unwritable
@@ -50,6 +53,7 @@ class Office:
         self.dialled: list[tuple[int, int, str]] = []
         self.refusal: str | None = None
         self.asked: list[tuple[str, Mapping[str, str]]] = []
+        self.more: dict[str, BuiltIn] = {}
         self.ledger: Ledger = open_ledger(directory, clock)
         self.switchboard = self._switchboard()
         self.errands = self.make()
@@ -78,8 +82,12 @@ class Office:
             self.switchboard,
             self.clock,
             EXPIRE,
-            {"report": self._report, "rescan": self._rescan, "boom": self._boom},
-            {"list": "rescan", "statusNow": "report", "lost": "nowhere"},
+            Functions(
+                self.ledger,
+                self.clock,
+                {"report": self._report, "rescan": self._rescan, "boom": self._boom, **self.more},
+                {"list": "rescan", "statusNow": "report", "lost": "nowhere"},
+            ),
             dial=dial or self._dial,
             shown=lambda phone: f"<{phone[-2:]}>",
         )
@@ -381,7 +389,13 @@ def test_a_link_that_goes_down_between_looking_and_dialling_fails_the_call(
     lines.switchboard.link(1, True, clock.stamp())
     lines.switchboard.hear(1, [ChannelState(1, LineState.ON_HOOK)], clock.stamp())
     errands = Errands(
-        ledger, lines.switchboard, clock, EXPIRE, {}, {}, dial=lines.dial, shown=lambda p: p
+        ledger,
+        lines.switchboard,
+        clock,
+        EXPIRE,
+        Functions(ledger, clock, {}, {}),
+        dial=lines.dial,
+        shown=lambda p: p,
     )
     errands.take(CALLS, read_listing([entry()]))
     (errand,) = ledger.errands.recent(10)
@@ -637,6 +651,29 @@ def test_a_message_twice_in_one_answer_runs_once(office: Office) -> None:
     assert len(office.asked) == 1
 
 
+def test_a_reload_after_a_boot_expires_no_function_of_this_boot(office: Office) -> None:
+    office.clock.start_anew()
+    office.start_anew()
+    assert office.ledger.new_boot
+    queued = Order(FUNCTION, "key", MESSAGES, name="hello", expires=1e9)
+    office.ledger.errands.add(queued, ErrandState.WAITING)
+    queue = FunctionQueue(
+        Section(directory="/opt"), office.ledger, office.clock, satellite=str, shown=str
+    )
+    office.errands._functions = Functions(office.ledger, office.clock, {}, {}, queue)
+    office.errands.take_over()
+    assert office.only().state is ErrandState.WAITING
+
+
+def test_a_message_in_both_lists_runs_once(office: Office) -> None:
+    office.take(message("report"), source=MESSAGES)
+    office.take(message("report"), source="getMessageList1125")
+    assert len(office.asked) == 1
+    office.clock.turn(SAME_ORDER + 1)
+    office.take(message("report", "a=b"), source="getMessageList1125")
+    assert len(office.asked) == 2
+
+
 def test_a_function_under_way_when_the_agent_ended_is_not_repeated(office: Office) -> None:
     class PowerCut(BaseException):
         pass
@@ -644,7 +681,8 @@ def test_a_function_under_way_when_the_agent_ended_is_not_repeated(office: Offic
     def cut(_parameters: Mapping[str, str]) -> str:
         raise PowerCut
 
-    office.errands._functions = {"report": cut}
+    office.more = {"report": cut}
+    office.errands = office.make()
     with pytest.raises(PowerCut):
         office.take(message("report"), source=MESSAGES)
     office.start_anew()

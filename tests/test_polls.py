@@ -13,6 +13,7 @@ from agent.boards.events import ChannelState, LineState
 from agent.clock import TrustedClock
 from agent.delivery.gate import OUTAGE_AFTER, Gate, Shut
 from agent.errands import Errands
+from agent.functions import Functions
 from agent.ledger import Ledger, open_ledger
 from agent.ledger.rows import ErrandState
 from agent.periods import FIRST_WITHIN, JITTER
@@ -71,8 +72,7 @@ class Office:
             switchboard,
             clock,
             60.0,
-            {"report": lambda parameters: "done"},
-            {},
+            Functions(self.ledger, clock, {"report": lambda parameters: "done"}, {}),
             dial=lambda board, channel, phone: self.dialled.append(phone),
             shown=lambda phone: phone,
         )

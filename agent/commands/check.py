@@ -10,6 +10,7 @@ from pathlib import Path
 
 from agent.clock import Clock, SystemClock
 from agent.commands.check_boards import check_boards
+from agent.commands.check_functions import check_functions
 from agent.commands.check_platform import check_platform
 from agent.commands.findings import Device, Finding
 from agent.config import ConfigError, load
@@ -130,14 +131,6 @@ def check_state_directory(device: Device) -> Iterator[Finding]:
 def check_status_file(device: Device) -> Iterator[Finding]:
     """Look at where the status file is written."""
     yield _writable(Path(device.settings.status_file).parent, "status_file's directory")
-
-
-def check_functions(device: Device) -> Iterator[Finding]:
-    """Look at the programs that messages may name."""
-    named = device.settings.functions.directory
-    if named is not None:
-        fault = _directory_fault(Path(named), "functions.directory", os.R_OK | os.X_OK, "read")
-        yield fault or Finding(f"functions.directory: {named} can be read")
 
 
 CHECKS: Mapping[str, Check] = {

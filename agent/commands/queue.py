@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agent.clock import SystemClock
+from agent.delivery.by_hand import find, try_again
 from agent.instance import holder
 from agent.ledger import FILE_NAME, Ledger, LedgerError, open_existing
-from agent.ledger.rows import SENDABLE, QueueItem, State
+from agent.ledger.rows import SENDABLE, QueueItem
 from agent.logs import Phones
 from agent.recordings.names import RecordingNames, display_name
 from agent.settings import Settings
@@ -120,7 +121,7 @@ def _list(ledger: Ledger, words: _Words) -> int:
 
 
 def _show(ledger: Ledger, words: _Words, name: str) -> int:
-    found = _find(ledger, name)
+    found = find(ledger, name)
     if not found:
         print(f"there is no item {printable(name)}", file=sys.stderr)
         return EXIT_NOT_FOUND
@@ -148,23 +149,16 @@ def _show(ledger: Ledger, words: _Words, name: str) -> int:
 
 
 def _retry(ledger: Ledger, directory: Path, name: str | None) -> int:
-    if name is None:
-        count = ledger.deliveries.retry(None)
-    else:
-        found = _find(ledger, name)
-        waiting = [item for item in found if item.state in SENDABLE]
-        # A recording that waits for its record goes when that one went.
-        waiting = waiting or [item for item in found if item.state is State.WAITING_FOR_RECORD]
-        if not waiting:
-            for item in found:
-                print(f"{item.kind} {item.id}: {item.state.value}", file=sys.stderr)
-            what = "nothing of it waits for its time" if found else "there is no such item"
-            print(f"{printable(name)}: {what}", file=sys.stderr)
-            return EXIT_NOT_FOUND
-        count = sum(ledger.deliveries.retry(item.id) for item in waiting)
+    again = try_again(ledger, name)
+    if name is not None and not again.count:
+        for item in again.found:
+            print(f"{item.kind} {item.id}: {item.state.value}", file=sys.stderr)
+        what = "nothing of it waits for its time" if again.found else "there is no such item"
+        print(f"{printable(name)}: {what}", file=sys.stderr)
+        return EXIT_NOT_FOUND
     told = _tell_daemon(directory)
     when = "now" if told else "when the agent looks at its queue next"
-    print(f"{count} {'item is' if count == 1 else 'items are'} tried again {when}")
+    print(f"{again.words} {when}")
     return EXIT_DONE
 
 
@@ -177,17 +171,6 @@ def _tell_daemon(directory: Path) -> bool:
     except OSError:
         return False
     return True
-
-
-def _find(ledger: Ledger, name: str) -> list[QueueItem]:
-    by_number = ledger.queue.find(int(name)) if _is_number(name) else []
-    # No callid holds what UTF-8 can't carry, and SQLite would not take it.
-    return by_number or ledger.queue.find_callid(name.encode("utf-8", "replace").decode("utf-8"))
-
-
-def _is_number(name: str) -> bool:
-    # A longer one is a callid, and is none of ours: SQLite's integers end here.
-    return name.isascii() and name.isdigit() and len(name) < 19
 
 
 def _why(item: QueueItem, words: _Words) -> str:

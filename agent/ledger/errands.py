@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from agent.clock import Clock
+from agent.clock import Clock, Stamp
 from agent.ledger.rows import DialCounts, Errand, ErrandState
 from agent.ledger.store import Row, Store
 
@@ -13,6 +13,8 @@ DIAL = "dial"
 FUNCTION = "function"
 MOST_FINISHED = 1000
 """Finished errands kept for people to look at; older ones make room."""
+MOST_FUNCTIONS_WAITING = 20
+"""Functions that may wait for their turn: a quarter of an hour of them at their usual limit."""
 MOST_WAITING = 200
 """Calls to place that may wait at once; a platform that lists more is not obeyed further."""
 
@@ -124,6 +126,17 @@ class ErrandBook:
         if keys != self.listed(source):
             self._store.set_meta(f"listed by {source}", json.dumps(sorted(keys)))
 
+    def last_reboot(self) -> tuple[Stamp, str] | None:
+        """When a message last had the gateway rebooted, and in which boot it was asked for."""
+        wall, monotonic, boot = json.loads(self._store.meta(_REBOOT, "[null, null, null]"))
+        return None if boot is None else (Stamp(wall, monotonic), boot)
+
+    def mark_reboot(self) -> None:
+        """Remember that the gateway is rebooted at this moment, by a message."""
+        now = self._clock.stamp()
+        told = json.dumps([now.wall, now.monotonic, self._clock.boot])
+        self._store.set_meta(_REBOOT, told)
+
     def _make_room(self) -> None:
         self._store.write(
             "DELETE FROM errands WHERE id <= (SELECT id FROM errands"
@@ -141,6 +154,7 @@ class ErrandBook:
         ]
 
 
+_REBOOT = "rebooted by a message"
 _UNFINISHED = (ErrandState.WAITING, ErrandState.ORDERED)
 _COUNTED = frozenset({ErrandState.PLACED, ErrandState.EXPIRED, ErrandState.FAILED})
 

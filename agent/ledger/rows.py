@@ -190,6 +190,17 @@ class Errand:
     expires: float
     """Monotonic seconds."""
 
+    @property
+    def standing(self) -> str:
+        """Where it stands, in words for people: a function waits for no channel."""
+        return _OF_FUNCTIONS.get((self.kind, self.state), self.state.value)
+
+
+_OF_FUNCTIONS = {
+    ("function", ErrandState.WAITING): "waiting for its turn",
+    ("function", ErrandState.ORDERED): "running",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class DialCounts:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from agent.simulation import fields
 from agent.simulation.booking import BookedFile, BookedRecord, Bookings
@@ -119,6 +120,15 @@ class Desk:
         with self.changed:
             self.messages[mac.upper()].append(entry)
             self.changed.notify_all()
+
+    def send_function(
+        self, mac: str, name: str, parameters: Mapping[str, str], port: int | str = 1
+    ) -> None:
+        """Let a message that names a function come out of the gateway's next `getMessageList`."""
+        memo = {"functionname": name, "paramvalue": urlencode(parameters)}
+        entry = {"status": "51", "mdcWan": str(port), "mdcCode": "1", "phone": "", "memo": memo}
+        self.send_message(mac, entry)
+        self._announce(f"message: function {printable(name)}")
 
     def forget(self, callid: str) -> None:
         """Lose a record."""

@@ -17,6 +17,9 @@ from agent.simulation.platform_http import PlatformServer
 
 DEFAULT_LISTEN = "127.0.0.1:8080"
 PAGE = "/voip/api/upload_record"
+_MESSAGE = """A message that names a function comes out of the gateway's next list:
+  curl -d '{"mac": "02:00:00:00:00:01", "function": "retry", "parameters": {"item": "all"}}' \\
+      http://127.0.0.1:8080/simulation/functions"""
 
 
 class SimulatedPlatform:
@@ -145,6 +148,10 @@ class SimulatedPlatform:
         """Put an entry, whatever it is, into the gateway's next `getMessageList`."""
         self.desk.send_message(mac, entry)
 
+    def send_function(self, mac: str, name: str, **parameters: str) -> None:
+        """Put a message that names a function into the gateway's next `getMessageList`."""
+        self.desk.send_function(mac, name, parameters)
+
     def forget(self, callid: str) -> None:
         """Lose a record: its files are refused with 3003 until it is booked anew."""
         self.desk.forget(callid)
@@ -164,7 +171,7 @@ class SimulatedPlatform:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command line of `simulate platform`."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = explained()
+    parser.epilog = f"{explained()}\n\n{_MESSAGE}"
     parser.add_argument("--listen", default=DEFAULT_LISTEN, metavar="HOST:PORT", type=_address)
     parser.add_argument("--directory", required=True, type=Path, help="where it keeps what it gets")
     parser.add_argument("--fault", action="append", default=[], type=_fault, help="see below")

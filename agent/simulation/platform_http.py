@@ -266,6 +266,7 @@ class PlatformHandler(Connection):
         switches: dict[str, Callable[[dict[str, Any]], None]] = {
             "/simulation/faults": self.server.desk.faults.set_all,
             "/simulation/messages": self._message,
+            "/simulation/functions": self._function,
             "/simulation/forget": lambda wanted: self.server.desk.forget(str(wanted["callid"])),
         }
         try:
@@ -278,6 +279,12 @@ class PlatformHandler(Connection):
 
     def _message(self, wanted: dict[str, Any]) -> None:
         self.server.desk.send_message(str(wanted["mac"]), wanted["entry"])
+
+    def _function(self, wanted: dict[str, Any]) -> None:
+        given = dict(wanted.get("parameters", {}))
+        parameters = {str(name): str(value) for name, value in given.items()}
+        name, port = str(wanted["function"]), str(wanted.get("channel", 1))
+        self.server.desk.send_function(str(wanted["mac"]), name, parameters, port)
 
     def _download(self, name: str) -> None:
         desk = self.server.desk
