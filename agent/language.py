@@ -1,8 +1,8 @@
 """What a technician reads, in his language: English stands in the code, the rest in catalogues.
 
 A `Language` is handed to whoever writes for people. A room that finds something out and writes
-for nobody in particular gives it as a `Said`: a template and what belongs in it, put into words at
-the edge. The log reads `str()` of it, which is English.
+for nobody in particular makes it a `Said`: an English text, as the log has it, that remembers its
+template and what fills it, so that it can be told in another language at the edge.
 
 Catalogues are gettext's, in `agent/locale/`; `scripts/translate` collects what they must hold from
 calls of `say`, `count`, `marked`, `said` and `counted`, so the messages in these are literals.
@@ -10,15 +10,17 @@ calls of `say`, `count`, `marked`, `said` and `counted`, so the messages in thes
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from agent.text import printable
 
 if TYPE_CHECKING:
     from gettext import NullTranslations
 
-ENGLISH = "en"
 CHINESE = "zh_CN"
 AUTO = "auto"
 DOMAIN = "smarttel-agent"
@@ -33,7 +35,7 @@ _NO_LOCALE = frozenset({"C", "POSIX"})
 class Language:
     """One language to write in."""
 
-    code: str = ENGLISH
+    code: str = "en"
     """`en` or `zh_CN`."""
     catalogue: NullTranslations | None = field(default=None, repr=False, compare=False)
     """None: messages stay as they stand in the code."""
@@ -57,6 +59,16 @@ class Language:
         translated = self.catalogue.ngettext(singular, plural, number)
         return self._first_that_fits((translated, english), values)
 
+    def tell(self, text: str) -> str:
+        """Return a `Said` in this language, and any other text as it is."""
+        if not isinstance(text, Said) or self.catalogue is None:
+            return str(text)
+        if not text.plural:
+            return self.say(text.template, **text.values)
+        values = dict(text.values)
+        number = values.pop("number", 0)
+        return self.count(text.template, text.plural, int(number), **values)
+
     def _first_that_fits(self, forms: tuple[str, str], values: Mapping[str, object]) -> str:
         translated, english = forms
         try:
@@ -65,48 +77,65 @@ class Language:
             return self._filled(english, values)
 
     def _filled(self, message: str, values: Mapping[str, object]) -> str:
-        return message.format(
-            **{
-                name: value.within(self) if isinstance(value, Said) else value
-                for name, value in values.items()
-            }
-        )
+        told = {
+            name: self.tell(value) if isinstance(value, Said) else value
+            for name, value in values.items()
+        }
+        return message.format(**told)
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
-    """Something to tell, not yet in words: a message of the code and what fills it."""
+ENGLISH = Language()
+"""As messages stand in the code."""
+
+Value = str | int | float
+"""What may fill a template; a `Said` is a str too."""
+
+
+class Said(str):
+    """An English text that can be told in another language.
+
+    The texts that fill it may be anybody's: they are made printable, and cut.
+    """
+
+    __slots__ = ("plural", "template", "values")
 
     template: str
-    values: Mapping[str, object] = field(default_factory=dict)
+    values: Mapping[str, Value]
     """By the names of the template's placeholders; another `Said` may be one of them."""
-    plural: str = ""
-    """The form for all numbers but one, which is then among the values; empty: there is none."""
+    plural: str
+    """The form for all numbers but one; `number` is then among the values. Empty: there is none."""
 
-    def within(self, language: Language) -> str:
-        """Put it into words."""
-        if not self.plural:
-            return language.say(self.template, **self.values)
-        values = dict(self.values)
-        number = values.pop("number", 0)
-        count = number if isinstance(number, int) else 0
-        return language.count(self.template, self.plural, count, **values)
-
-    def __str__(self) -> str:
-        return self.within(Language())
-
-    def __bool__(self) -> bool:
-        return bool(self.template)
+    def __new__(cls, template: str, values: Mapping[str, Value], plural: str = "") -> Said:
+        """Fill the template in. Raises LookupError or ValueError where the values don't fit it."""
+        clean = {name: _clean(value) for name, value in values.items()}
+        form = plural if plural and clean.get("number") != 1 else template
+        new = super().__new__(cls, form.format(**clean))
+        new.template, new.values, new.plural = template, clean, plural
+        return new
 
 
-def said(message: str, /, **values: object) -> Said:
-    """Return a message that is put into words later."""
+def said(message: str, /, **values: Value) -> Said:
+    """Return an English text that can be told in another language."""
     return Said(message, values)
 
 
-def counted(singular: str, plural: str, number: int, /, **values: object) -> Said:
-    """Return a message with a number, put into words later."""
+def counted(singular: str, plural: str, number: int, /, **values: Value) -> Said:
+    """The same, in the form that goes with a number, which fills `{number}`."""
     return Said(singular, {"number": number, **values}, plural)
+
+
+def text_of(error: BaseException) -> str:
+    """Return what an exception was raised with, where it is a `Said`, else its `str()`."""
+    first = error.args[0] if error.args else None
+    return first if isinstance(first, Said) else str(error)
+
+
+def joined(parts: Iterable[str]) -> str:
+    """Return one text of several; empty ones are left out."""
+    told = [part for part in parts if part]
+    if not told:
+        return ""
+    return reduce(lambda first, second: said("{first}; {second}", first=first, second=second), told)
 
 
 def marked(message: str) -> str:
@@ -128,7 +157,7 @@ def language(wanted: str, environment: Mapping[str, str]) -> Language:
             return _chinese()
         if kind in {"en", "c", "posix"}:
             break
-    return Language()
+    return ENGLISH
 
 
 def _environment_codes(environment: Mapping[str, str]) -> Iterator[str]:
@@ -149,4 +178,8 @@ def _chinese() -> Language:
             return Language(CHINESE, GNUTranslations(file))
     except (OSError, ValueError, TooShort):
         # A damaged installation still tells what is wrong, in English.
-        return Language()
+        return ENGLISH
+
+
+def _clean(value: Value) -> Value:
+    return printable(value) if isinstance(value, str) and not isinstance(value, Said) else value

@@ -26,6 +26,22 @@ def _shown(character: str) -> str:
     return character
 
 
+def width(text: str) -> int:
+    """Columns that a text takes on a terminal: a Chinese character takes two."""
+    return sum(_columns(character) for character in text)
+
+
+def padded(text: str, columns: int) -> str:
+    """Fill a text up with blanks to so many columns."""
+    return text + " " * max(0, columns - width(text))
+
+
+def _columns(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
 def masked_phone(phone: str) -> str:
     """Hide the middle of a number: 13800138000 becomes 138****8000, a short one hides more."""
     length = len(phone)

@@ -41,7 +41,8 @@ from agent.recordings.disk import Disk, DiskStatus
 from agent.recordings.names import LATEST, LONGEST_DURATION, RecordingNames, display_name
 from agent.recordings.patterns import compile_pattern
 from agent.recordings.watcher import WatcherView
-from agent.status import Status, as_json, as_words
+from agent.status import Status, as_json
+from agent.status_words import as_words
 from agent.switchboard import ChannelView
 from agent.text import printable
 from tests import audio_files

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from babel.messages.catalog import Catalog
 
-from agent.language import Language, Said, counted, language, marked, said
+from agent.language import Language, Said, counted, joined, language, marked, said
 from tests.catalogues import (
     PO,
     calls,
@@ -78,26 +78,47 @@ def test_a_form_that_the_values_do_not_fit_gives_way_to_english() -> None:
     assert TOY.count("{number} lost", "{number} are lost", 4) == "4 are lost"
 
 
-def test_what_is_told_later_is_put_into_words_down_to_what_it_quotes() -> None:
+def test_a_text_of_the_code_is_told_in_the_language_down_to_what_it_quotes() -> None:
     told = said(
         "{where}: {what}",
         where=said("board {serial} on {port}", serial=1, port="p"),
         what=said("nothing is heard"),
     )
-    assert str(told) == "board 1 on p: nothing is heard"
-    assert told.within(TOY) == "p 上的线路板 1：收不到数据"
+    assert told == "board 1 on p: nothing is heard"
+    assert TOY.tell(told) == "p 上的线路板 1：收不到数据"
     assert TOY.say("{where}: {what}", where="x", what=said("nothing is heard")) == "x：收不到数据"
+    assert Language().tell(told) == told
 
 
-def test_a_number_told_later_has_its_form() -> None:
+def test_a_number_is_told_in_its_form() -> None:
     told = counted("{number} call of {serial}", "{number} calls of {serial}", 1, serial=2)
-    assert str(told) == "1 call of 2"
-    assert told.within(TOY) == "2 的 1 个通话"
+    assert told == "1 call of 2"
+    assert TOY.tell(told) == "2 的 1 个通话"
 
 
-def test_nothing_told_is_false_as_an_empty_text_is() -> None:
-    assert not Said("")
-    assert said("nothing is heard")
+def test_anybodys_text_is_told_as_it_is() -> None:
+    assert TOY.tell("nothing is {heard}") == "nothing is {heard}"
+
+
+def test_what_others_wrote_into_a_text_forges_no_line_and_is_cut() -> None:
+    told = said("{where}: {what}", where="a\nb\x1b[2J", what="x" * 1000)
+    assert told.startswith("a\\x0ab\\x1b[2J: xxx")
+    assert len(told) < 300
+    assert TOY.tell(told).startswith("a\\x0ab\\x1b[2J：xxx")
+
+
+def test_braces_in_what_others_wrote_are_no_placeholders() -> None:
+    told = said("{where}: {what}", where="{what}", what="{0.__class__}")
+    assert told == "{what}: {0.__class__}"
+    assert TOY.tell(said("{where}: {what}", where=told, what="")) == "{what}：{0.__class__}："
+
+
+def test_several_texts_become_one() -> None:
+    several = joined(["", "one", said("nothing is heard"), "two"])
+    assert several == "one; nothing is heard; two"
+    assert TOY.tell(several) == "one; 收不到数据; two"
+    assert joined([]) == ""
+    assert joined([said("nothing is heard")]).__class__ is Said
 
 
 def test_a_marked_message_stays_as_it_is() -> None:

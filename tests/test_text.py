@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.text import masked_phone, printable
+from agent.text import masked_phone, padded, printable, width
 
 
 def test_a_terminal_escape_is_shown_and_not_obeyed() -> None:
@@ -43,3 +43,13 @@ def test_at_least_four_digits_are_hidden_or_the_whole_number(phone: str) -> None
     visible = shown.replace("****", "", 1)
     assert len(visible) <= max(0, len(phone) - 4)
     assert len(visible) <= 7
+
+
+def test_a_chinese_character_takes_two_columns() -> None:
+    assert width("振铃 ok。") == 9
+    assert padded("振铃", 6) == "振铃  "
+    assert padded("ringing", 3) == "ringing"
+
+
+def test_an_accent_takes_no_column_of_its_own() -> None:
+    assert width("e\u0301") == 1
