@@ -17,6 +17,7 @@ from pathlib import Path
 
 from agent import __version__
 from agent.config import INSTALLED_PATH, PATH_VARIABLE, ConfigError, default_path, load
+from agent.language import AUTO, language
 from agent.text import printable
 
 EXIT_BAD_CONFIGURATION = 2
@@ -151,7 +152,7 @@ def _status(arguments: argparse.Namespace) -> int:
     settings = load(_config_path(arguments, os.environ), os.environ, secrets=False)
     from agent.commands import status  # noqa: PLC0415
 
-    return status.run(arguments, settings)
+    return status.run(arguments, settings, language(settings.language, os.environ))
 
 
 def _queue(arguments: argparse.Namespace) -> int:
@@ -179,7 +180,7 @@ def _fill_status(parser: argparse.ArgumentParser) -> None:
     from agent.commands import status  # noqa: PLC0415
 
     _add_config(parser)
-    status.add_arguments(parser)
+    status.add_arguments(parser, language(AUTO, os.environ))
 
 
 def _fill_queue(parser: argparse.ArgumentParser) -> None:

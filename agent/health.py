@@ -221,12 +221,16 @@ class ProblemBook:
 def _boards(now: Situation) -> Iterator[Finding]:
     for link in now.links:
         if not link.up:
-            words = said(
-                "board {serial} on {port}: {trouble}",
-                serial=link.serial,
-                port=link.port,
-                trouble=link.trouble or said("nothing is heard"),
-            )
+            trouble = link.trouble or said("nothing is heard")
+            if link.port in trouble:
+                words = said("board {serial}: {trouble}", serial=link.serial, trouble=trouble)
+            else:
+                words = said(
+                    "board {serial} on {port}: {trouble}",
+                    serial=link.serial,
+                    port=link.port,
+                    trouble=trouble,
+                )
             yield Finding("board-down", str(link.serial), words)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import MappingProxyType
 
-from agent.commands import status as status_file
+from agent.commands import status_file
 from agent.commands.findings import Device, Finding
 from agent.identity import lan_address, satellite
 from agent.platform.client import PlatformClient
