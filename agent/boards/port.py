@@ -13,7 +13,7 @@ from types import TracebackType
 import serial
 
 from agent.boards.driver import baudrate
-from agent.language import marked, said
+from agent.language import Said, marked, said
 from agent.settings import Board
 
 MOST_READ = 4096
@@ -94,14 +94,14 @@ class Port:
                 exclusive=None if "://" in settings.port else True,
             )
         except _ERRORS as error:
-            raise PortFailed(_why(error, settings.port)) from error
+            raise PortFailed(port_trouble(error, settings.port)) from error
         self._selector = self._selector_for(wake)
         if self._selector is None:
             try:
                 self._serial.timeout = BLOCK_LONGEST
             except _ERRORS as error:
                 self.close()
-                raise PortFailed(_why(error, settings.port)) from error
+                raise PortFailed(port_trouble(error, settings.port)) from error
 
     def __enter__(self) -> Port:
         return self
@@ -131,7 +131,7 @@ class Port:
                     data = self._serial.read(MOST_READ)
             return data
         except _ERRORS as error:
-            raise PortFailed(_why(error, self._name)) from error
+            raise PortFailed(port_trouble(error, self._name)) from error
 
     def write(self, data: bytes) -> None:
         """Send all of it within WRITE_WITHIN seconds or so. Raises PortFailed."""
@@ -143,7 +143,7 @@ class Port:
         except serial.SerialTimeoutException as error:
             raise PortFailed(stuck) from error
         except _ERRORS as error:
-            raise PortFailed(_why(error, self._name)) from error
+            raise PortFailed(port_trouble(error, self._name)) from error
 
     def close(self) -> None:
         """Close it, however broken it is."""
@@ -175,7 +175,7 @@ class Port:
         return bool(poll.poll(WRITE_WITHIN * 1000))
 
 
-def _why(error: BaseException, name: str) -> str:
+def port_trouble(error: BaseException, name: str) -> Said:
     """Say in words what failed and what to do; `name` is the port as configured."""
     cause: BaseException | None = error
     while cause is not None:

@@ -65,14 +65,18 @@ class Problem(msgspec.Struct, frozen=True):
     values: dict[str, str | int | float | Template] = {}
     plural: str = ""
 
-    def told(self, language: Language) -> str:
-        """What is so, in the reader's language, where the agent left what that needs."""
+    def said(self) -> str:
+        """What is so; a `Said` where the agent left what that needs."""
         if not self.template:
             return self.message
         try:
-            return language.tell(Template(self.template, self.values, self.plural).said())
+            return Template(self.template, self.values, self.plural).said()
         except (LookupError, ValueError, TypeError):
             return self.message
+
+    def told(self, language: Language) -> str:
+        """What is so, in the reader's language."""
+        return language.tell(self.said())
 
     def told_hint(self, language: Language) -> str:
         """What to do, in the reader's language, where this agent knows the problem."""

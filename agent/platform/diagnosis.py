@@ -33,22 +33,35 @@ _UNREACHABLE = frozenset(
         errno.EADDRNOTAVAIL,
     }
 )
+NOT_YET_VALID = marked(
+    "the platform's certificate is not valid yet; is the gateway's own clock right?"
+)
+EXPIRED = marked("the platform's certificate has expired; is the gateway's own clock right?")
+SELF_SIGNED = marked("the platform's certificate is signed by itself; set platform.ca_file to it")
+UNKNOWN_AUTHORITY = marked(
+    "the platform's certificate comes from an unknown authority; set platform.ca_file"
+)
+WRONG_HOST = marked("the platform's certificate is for another host name than that in platform.url")
+WRONG_ADDRESS = marked(
+    "the platform's certificate is for another address than that in platform.url"
+)
+NO_TLS = marked("the platform does not speak TLS on this port; is http meant, and not https?")
+
 _CERTIFICATE_WORDS = {
-    9: marked("the platform's certificate is not valid yet; is the gateway's own clock right?"),
-    10: marked("the platform's certificate has expired; is the gateway's own clock right?"),
-    18: marked("the platform's certificate is signed by itself; set platform.ca_file to it"),
-    19: marked("the platform's certificate comes from an unknown authority; set platform.ca_file"),
-    20: marked("the platform's certificate comes from an unknown authority; set platform.ca_file"),
-    21: marked("the platform's certificate comes from an unknown authority; set platform.ca_file"),
-    62: marked("the platform's certificate is for another host name than that in platform.url"),
-    64: marked("the platform's certificate is for another address than that in platform.url"),
+    9: NOT_YET_VALID,
+    10: EXPIRED,
+    18: SELF_SIGNED,
+    19: UNKNOWN_AUTHORITY,
+    20: UNKNOWN_AUTHORITY,
+    21: UNKNOWN_AUTHORITY,
+    62: WRONG_HOST,
+    64: WRONG_ADDRESS,
 }
 """By OpenSSL's X509_V_ERR number."""
-_NO_TLS = marked("the platform does not speak TLS on this port; is http meant, and not https?")
 _TLS_WORDS = {
-    "WRONG_VERSION_NUMBER": _NO_TLS,
-    "HTTP_REQUEST": _NO_TLS,
-    "RECORD_LAYER_FAILURE": _NO_TLS,
+    "WRONG_VERSION_NUMBER": NO_TLS,
+    "HTTP_REQUEST": NO_TLS,
+    "RECORD_LAYER_FAILURE": NO_TLS,
     "NO_CERTIFICATE_OR_CRL_FOUND": marked(
         "the file that platform.ca_file names holds no certificate"
     ),
@@ -165,13 +178,16 @@ def _late_words(_cause: BaseException, line: Line, _connect: float) -> str:
 _TIMEOUTS = (TimeoutError, urllib3.exceptions.TimeoutError, requests.Timeout)
 _TABLE = (
     _Row(
-        (socket.gaierror, urllib3.exceptions.NameResolutionError),
+        (socket.gaierror,),
         FailureKind.NO_SUCH_HOST,
-        lambda cause, _line, _connect: (
-            said("the host name of platform.url was not found: {why}", why=_system_words(cause))
-            if isinstance(cause, socket.gaierror)
-            else said("the host name of platform.url was not found")
+        lambda cause, _line, _connect: said(
+            "the host name of platform.url was not found: {why}", why=_system_words(cause)
         ),
+    ),
+    _Row(
+        (urllib3.exceptions.NameResolutionError,),
+        FailureKind.NO_SUCH_HOST,
+        _always(said("the host name of platform.url was not found")),
     ),
     _Row(
         (
