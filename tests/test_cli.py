@@ -165,3 +165,19 @@ def test_every_command_of_the_table_has_a_summary() -> None:
     names = [each.name for each in cli.COMMANDS]
     assert names == ["run", "check", "status", "queue", "monitor", "simulate"]
     assert all(each.summary and each.details for each in (*cli.COMMANDS, *cli.SIMULATIONS))
+
+
+def test_whoever_reads_chinese_reads_help_in_chinese(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    for words, told in (
+        (["--help"], "电话录音网关的代理程序"),
+        (["--help"], "等待上传的数据及原因"),
+        (["status", "--help"], "每 2 秒刷新一次"),
+        (["queue", "retry", "--help"], "所有等待的项目"),
+        (["check", "--help"], "检验配置"),
+    ):
+        with pytest.raises(SystemExit):
+            main(words)
+        assert told in capsys.readouterr().out.replace("\n", "").replace(" " * 24, "")

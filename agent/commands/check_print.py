@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TextIO
 
-from rich.table import Table
 from rich.text import Text
 
 from agent.commands.findings import Finding
-from agent.commands.screen import Flowing, console_for, signs_for
+from agent.commands.screen import Flowing, beside, console_for, signs_for
 from agent.language import Language
 
 Print = Callable[[Finding], None]
@@ -25,13 +24,10 @@ def printer(language: Language, output: TextIO, environment: Mapping[str, str]) 
 
     def drawn(finding: Finding) -> None:
         text, advice = finding.told(language)
-        row = Table.grid(padding=(0, 1))
-        row.add_column(no_wrap=True)
-        row.add_column()
         mark = (signs.well, "green") if finding.well else (signs.ill, "bold red")
-        row.add_row(Text(*mark), Flowing(text, "" if finding.well else "bold"))
+        row = beside(Text(*mark), Flowing(text, "" if finding.well else "bold"))
         if advice:
-            row.add_row(Text(signs.arrow, "cyan"), Flowing(advice, "cyan"))
+            row.add_row(Text(), beside(Text(signs.arrow, "cyan"), Flowing(advice, "cyan")))
         console.print(row)
 
     return drawn if output.isatty() else plain

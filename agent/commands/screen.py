@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from rich import box
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.measure import Measurement
+from rich.table import Table
 from rich.text import Text
 
 from agent.language import Language
@@ -55,6 +56,15 @@ class Flowing:
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         return Measurement(1, max(1, width(self.text))).with_maximum(options.max_width)
+
+
+def beside(sign: Text, words: RenderableType) -> Table:
+    """Put a sign before words that may go over several lines; more such rows may be added."""
+    row = Table.grid(padding=(0, 1))
+    row.add_column(no_wrap=True)
+    row.add_column()
+    row.add_row(sign, words)
+    return row
 
 
 def signs_for(encoding: str, language: Language, environment: Mapping[str, str]) -> Signs:

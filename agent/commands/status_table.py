@@ -12,7 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from agent.commands.screen import Flowing, Signs
+from agent.commands.screen import Flowing, Signs, beside
 from agent.commands.status_file import Board, Channel, Problem, Status, duration
 from agent.language import Language, marked
 from agent.text import printable
@@ -125,11 +125,7 @@ class Picture:
             yield self._advice(_shown(hint))
 
     def _advice(self, words: str) -> RenderableType:
-        row = Table.grid(padding=(0, 1))
-        row.add_column(no_wrap=True)
-        row.add_column()
-        row.add_row(Text(self.signs.arrow, "bold cyan"), Flowing(words, "cyan"))
-        return row
+        return beside(Text(self.signs.arrow, "bold cyan"), Flowing(words, "cyan"))
 
     def _parts(self) -> RenderableType:
         table = Table.grid(padding=(0, 2))
