@@ -86,7 +86,6 @@ class _Words:
     """Items in words, telephone numbers as the log shows them."""
 
     def __init__(self, settings: Settings, language: Language) -> None:
-        self._language = language
         self.say = language.say
         self.count = language.count
         self._phones = Phones(full=settings.log.phones == "full")
