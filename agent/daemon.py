@@ -29,6 +29,7 @@ from agent.parts import Nudge
 from agent.recordings.disk import look, missing_mount
 from agent.settings import Settings
 from agent.status import Status, StatusFile, as_json
+from agent.status_page import StatusPage
 from agent.switchboard import Unwritten
 from agent.system_words import system_words
 
@@ -57,7 +58,9 @@ class Daemon:
         self._clock = clock
         self._notifier = sdnotify.SystemdNotifier()
         self._language = language(settings.language, os.environ)
-        self._status_file = StatusFile(Path(settings.status_file))
+        place = Path(settings.status_file)
+        page = StatusPage(place, clock) if settings.status_page else None
+        self._status_file = StatusFile(place, page)
         self._problems = ProblemBook()
         self._log = self._set_up_log()
         self._wake = Nudge()
@@ -195,11 +198,12 @@ class Daemon:
             log.error("the new configuration is not used, the old one stays: %s", error)
             return
         old, self._settings = self._settings, settings
-        if (old.state_directory, old.status_file) != (
+        if (old.state_directory, old.status_file, old.status_page) != (
             settings.state_directory,
             settings.status_file,
+            settings.status_page,
         ):
-            log.warning("state_directory and status_file change only with a restart")
+            log.warning("state_directory, status_file and status_page change only with a restart")
         self._language = language(settings.language, os.environ)
         self._log = self._set_up_log()
         gateway.reload(settings, self._log.phones)

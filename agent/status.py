@@ -16,11 +16,13 @@ from agent.boards.events import LineState
 from agent.boards.link import LinkView
 from agent.clock import ClockView
 from agent.delivery.gate import GateView
+from agent.files import replace_file
 from agent.health import Health, Problem
 from agent.language import ENGLISH, Language, Said, marked
 from agent.ledger.rows import DialCounts, Errand, QueueCounts
 from agent.recordings.disk import MEBIBYTE, Disk
 from agent.recordings.watcher import WatcherView
+from agent.status_page import StatusPage
 from agent.status_words import as_words
 from agent.switchboard import ChannelView
 from agent.text import masked_numbers, masked_phone, printable
@@ -120,10 +122,12 @@ def as_json(status: Status, language: Language = ENGLISH) -> dict[str, Any]:
 
 
 class StatusFile:
-    """Writes both files so that a reader sees an old one or a new one, never half of one."""
+    """Writes the files so that a reader sees an old one or a new one, never half of one."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, page: StatusPage | None = None) -> None:
+        """`page` draws the same for a browser; None: there is no such page."""
         self._path = path
+        self._page = page
         # Where the JSON itself is called .txt, the words need another name.
         taken = path.suffix == ".txt"
         self._words = path.with_name(f"{path.name}.txt") if taken else path.with_suffix(".txt")
@@ -138,8 +142,10 @@ class StatusFile:
         """Write the status, its words in `language`, or say once in the log that it can't be."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            _replace(self._path, json.dumps(told, ensure_ascii=False, indent=1) + "\n")
-            _replace(self._words, as_words(told, language))
+            replace_file(self._path, json.dumps(told, ensure_ascii=False, indent=1) + "\n")
+            replace_file(self._words, as_words(told, language))
+            if self._page is not None:
+                self._page.take(told, language)
         except OSError as error:
             trouble = f"{self._path}: {error.strerror or error}"
             if trouble != self._trouble:
@@ -156,17 +162,6 @@ def shown_url(url: str) -> str:
     place = f"[{host}]" if ":" in host else host
     port = f":{parts.port}" if parts.port else ""
     return printable(f"{parts.scheme}://{place}{port}{parts.path}")
-
-
-def _replace(path: Path, text: str) -> None:
-    fresh = path.with_name(f".{path.name}.new")
-    # Not through a link that somebody left there: the folder may be open to others.
-    fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-    with open(descriptor, "w", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
-        os.fchmod(descriptor, 0o644)
-        file.write(text)
-    fresh.replace(path)
 
 
 def _problem(problem: Problem, language: Language) -> dict[str, Any]:
@@ -203,11 +198,11 @@ def _board(link: LinkView, channels: Sequence[ChannelView], language: Language) 
         "frames": link.frames,
         "bad_frames": link.bad_frames,
         "trouble": _foreign(language.tell(link.trouble)) or None,
-        "channels": [_channel(view) for view in channels],
+        "channels": [_channel(view, link.hears(view.channel)) for view in channels],
     }
 
 
-def _channel(view: ChannelView) -> dict[str, Any]:
+def _channel(view: ChannelView, heard: bool) -> dict[str, Any]:
     return {
         "ch": view.channel,
         "state": int(view.state) if view.state is not None else 0,
@@ -215,6 +210,7 @@ def _channel(view: ChannelView) -> dict[str, Any]:
         "phone": printable(masked_phone(view.phone)),
         "peer": int(view.peer),
         "since": _rounded(view.since.wall) if view.since else 0,
+        "heard": heard,
     }
 
 

@@ -177,6 +177,7 @@ def test_what_it_says_is_what_the_agent_knows() -> None:
         "phone": "138****8000",
         "peer": 2,
         "since": NOON,
+        "heard": True,
     }
     assert board["channels"][1]["name"] == "line fault"
     assert told["disk"] == {"percent": 20, "size_mib": 100, "free_mib": 80, "status": 0}
