@@ -75,6 +75,25 @@ def well(now: float = NOON, boards: int = 1) -> Status:
     )
 
 
+def at_work(now: float = NOON) -> Status:
+    """A box in use: one line is cut, a little waits."""
+    fault = (LineState.FAULT, Peer.UNKNOWN, "")
+    return replace(
+        well(now),
+        health=Health.DEGRADED,
+        problems=[
+            Problem(
+                "channel-fault",
+                now - 1500,
+                "port 5 of board 1 reports a line fault",
+                "Check the telephone line and its plug at this RJ11 socket.",
+            )
+        ],
+        channels={1: ports([*STATES[:4], fault, *STATES[5:]], now)},
+        queue=QueueCounts(1, 2, 3_400_000, now - 40, 0, 48_211, 17 * GIBIBYTE, 2, 0),
+    )
+
+
 def many_problems(now: float = NOON) -> Status:
     """A box whose platform refuses, whose disk is full, with a dead board and cut lines."""
     box = well(now, boards=2)
@@ -153,6 +172,36 @@ def large(now: float = NOON) -> Status:
         serial: ports((STATES * 2)[serial % 8 : serial % 8 + 8], now) for serial in box.channels
     }
     return replace(box, channels=turned)
+
+
+def every_state(now: float = NOON) -> Status:
+    """One board whose ports are each in another state."""
+    return replace(well(now), channels={1: ports(EVERY_STATE, now)})
+
+
+def without_ledger(now: float = NOON) -> Status:
+    """A box whose state directory can't be used: nothing is known but that."""
+    return replace(
+        well(now),
+        satellite=None,
+        health=Health.FAILING,
+        problems=[
+            Problem(
+                "state-unusable",
+                now,
+                "the state directory can't be used: no room is left",
+                "Check that state_directory exists, is writable and has room; the agent goes on by"
+                " itself.",
+            )
+        ],
+        gate=GateView(None, 0.0, "", None),
+        clock=ClockView(trusted=False, unset=False, platform_ahead=None),
+        links=(),
+        channels={},
+        queue=QueueCounts(0, 0, 0, None, 0, 0, 0, 0, 0),
+        dial=DialCounts(0, 0, 0, 0),
+        watcher=None,
+    )
 
 
 def small(now: float = NOON) -> Status:
