@@ -33,6 +33,16 @@ def chromium() -> str | None:
     return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
+_ON_3_AND_4 = """
+import fcntl, os, sys
+ends = [fcntl.fcntl(int(number), fcntl.F_DUPFD, 10) for number in sys.argv[1:3]]
+os.dup2(ends[0], 3)
+os.dup2(ends[1], 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""Starts the browser, which takes its commands on descriptor 3 and answers on 4."""
+
+
 class Browser:
     """One page of one browser; each command is answered before the next (Chrome DevTools)."""
 
@@ -51,8 +61,7 @@ class Browser:
             "about:blank",
         ]
         self._process = subprocess.Popen(
-            # The browser takes commands on descriptor 3 and answers on 4.
-            ["sh", "-c", f'exec 3<&{theirs_in} 4>&{theirs_out}; exec "$@"', "sh", *command],
+            [sys.executable, "-c", _ON_3_AND_4, str(theirs_in), str(theirs_out), *command],
             pass_fds=(theirs_in, theirs_out),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -64,12 +73,20 @@ class Browser:
         self._buffer = b""
         self._number = 0
         self._session: str | None = None
+        self._target: str | None = None
         self.events: list[tuple[str, dict[str, Any]]] = []
         """What happened on the page since `open`, by name."""
-        targets = self.do("Target.getTargets")["targetInfos"]
-        target = next(one["targetId"] for one in targets if one["type"] == "page")
+        self.new_page()
+
+    def new_page(self) -> None:
+        """Go on with a page that knows nothing of the one before, its time included."""
+        self._session = None
+        target = self.do("Target.createTarget", url="about:blank")["targetId"]
         attached = self.do("Target.attachToTarget", targetId=target, flatten=True)
         self._session = attached["sessionId"]
+        if self._target is not None:
+            self.do("Target.closeTarget", targetId=self._target)
+        self._target = target
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.do(f"{domain}.enable")
 
@@ -151,7 +168,9 @@ class Browser:
         """Return the whole page, or its upper part, as a PNG."""
         size = self.do("Page.getLayoutMetrics")["cssContentSize"]
         clip = {"x": 0, "y": 0, "width": size["width"], "height": height or size["height"]}
-        told = self.do("Page.captureScreenshot", clip={**clip, "scale": scale})
+        told = self.do(
+            "Page.captureScreenshot", captureBeyondViewport=True, clip={**clip, "scale": scale}
+        )
         return base64.b64decode(told["data"])
 
     def complaints(self) -> list[str]:
@@ -246,7 +265,7 @@ def take_picture(target: Path) -> None:
         path.write_text(Page(ENGLISH).draw(told(status), day(status, 14, 820)), "utf-8")
         browser.show(1240)
         browser.open(path.as_uri())
-        target.write_bytes(browser.picture(1060, 0.7))
+        target.write_bytes(browser.picture(1060, 0.68))
 
 
 if __name__ == "__main__":
