@@ -134,12 +134,16 @@ def place(browser: Browser, tmp_path: Path) -> Iterator[Place]:
         yield Place(browser, folder)
 
 
+IN_CHINESE = ("many_problems", "every_state")
+"""Whose texts are all that there are."""
+
+
 @pytest.mark.parametrize("name", SCENES)
 def test_nothing_sticks_out_and_all_can_be_read_on_a_phone_and_a_laptop_by_day_and_by_night(
     place: Place, name: str
 ) -> None:
     browser, status = place.browser, SCENES[name](time.time())
-    for code in PAGES:
+    for code in PAGES if name in IN_CHINESE else ("en",):
         place.look(status, code)
         browser.ask("document.querySelectorAll('details').forEach(one => one.open = true)")
         for width in (PHONE, TABLET, LAPTOP):

@@ -30,7 +30,7 @@ def queue_card(told: dict[str, Any], samples: Sequence[Sample], pen: Pen) -> str
     """Draw what waits and was delivered, just now and over the last day."""
     queue = told["queue"]
     if not told["boards"]:
-        return _card("queue", pen.say("Queue"), _verdict("unknown", pen.say("not known just now")))
+        return _card("queue", pen.say("Queue"), _not_known(pen))
     waits = queue["records_waiting"] + queue["files_waiting"]
     figures = [
         (pen.say("records waiting"), queue["records_waiting"], ""),
@@ -55,15 +55,16 @@ def platform_card(told: dict[str, Any], pen: Pen) -> str:
     """Tell how the platform answers."""
     platform = told["platform"]
     reached = platform["reachable"]
-    words = pen.say("reachable") if reached else pen.say("not reached")
+    style, words = ("ok", pen.say("reachable")) if reached else ("bad", pen.say("not reached"))
+    if not reached and not platform["last_ok"] and not platform["last_error"]:
+        style, words = "unknown", pen.say("no answer yet")
     rows = [
         (pen.say("address"), f'<span class="code">{escape(platform["url"])}</span>'),
         (pen.say("last good answer"), pen.time(platform["last_ok"])),
     ]
     if platform["last_error"]:
         rows.append((pen.say("last error"), escape(platform["last_error"])))
-    verdict = _verdict("ok" if reached else "bad", words)
-    return _card("platform", pen.say("Platform"), verdict + _rows(rows))
+    return _card("platform", pen.say("Platform"), _verdict(style, words) + _rows(rows))
 
 
 def disk_card(told: dict[str, Any], pen: Pen) -> str:
@@ -85,12 +86,13 @@ def disk_card(told: dict[str, Any], pen: Pen) -> str:
         ' rx="5"/></svg>'
         f'<p class="measure"><b>{used}</b> <span>{free}</span></p>'
     )
-    rows = [
+    counted = [
         (pen.say("files kept, not sent"), grouped(kept["kept"])),
         (pen.say("recordings gone missing"), grouped(kept["missing"])),
     ]
+    rows = _rows(counted) if told["boards"] else ""
     verdict = _verdict("bad" if disk["status"] else "ok", pen.say(words))
-    return _card("disk", pen.say("Disk"), verdict + bar * bool(disk["size_mib"]) + _rows(rows))
+    return _card("disk", pen.say("Disk"), verdict + bar * bool(disk["size_mib"]) + rows)
 
 
 def clock_card(told: dict[str, Any], pen: Pen) -> str:
@@ -111,6 +113,8 @@ def clock_card(told: dict[str, Any], pen: Pen) -> str:
 
 def dial_card(told: dict[str, Any], pen: Pen) -> str:
     """Tell what became of the calls that the platform asked for."""
+    if not told["boards"]:
+        return _card("dial", pen.say("Calls to place"), _not_known(pen))
     dial = told["dial"]
     rows = [
         (pen.say("waiting for a free port"), grouped(dial["waiting"])),
@@ -138,6 +142,11 @@ def _card(name: str, title: str, content: str) -> str:
         f'<section class="card {name}" aria-labelledby="{name}"><h2 id="{name}">{title}</h2>'
         f"{content}</section>"
     )
+
+
+def _not_known(pen: Pen) -> str:
+    """What the ledger counts, where none is open."""
+    return _verdict("unknown", pen.say("not known just now"))
 
 
 def _verdict(style: str, words: str) -> str:
