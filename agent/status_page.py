@@ -28,7 +28,7 @@ from agent.page.panel import panel
 
 BEAT = 30.0
 """Seconds after which the page is written even where nothing changed: the sign of life."""
-PAUSE = 4.0
+PAUSE = 2.0
 """Seconds at least between two pages, however often something changes: drawing costs."""
 STALE = 90.0
 """Seconds without a new page after which it calls itself stale: three beats are missing."""

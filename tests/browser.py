@@ -265,7 +265,7 @@ def take_picture(target: Path) -> None:
         path.write_text(Page(ENGLISH).draw(told(status), day(status, 14, 820)), "utf-8")
         browser.show(1240)
         browser.open(path.as_uri())
-        target.write_bytes(browser.picture(1060, 0.68))
+        target.write_bytes(browser.picture(938, 0.68))
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ def at_work(now: float = NOON) -> Status:
         problems=[
             Problem(
                 "channel-fault",
-                now - 1500,
+                now - 7000,
                 "port 5 of board 1 reports a line fault",
                 "Check the telephone line and its plug at this RJ11 socket.",
             )
