@@ -4,34 +4,24 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import re
-import signal
 import time
-from collections.abc import Iterator
 from dataclasses import replace
-from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.boards.events import LineState, Peer
+from agent.boards.events import LineState
 from agent.boards.link import LinkView
 from agent.clock import ClockView
 from agent.health import Health, Problem
-from agent.history import DAY, SLOT, Sample
-from agent.language import CHINESE, ENGLISH, language
-from agent.page.chart import ceiling, columns
 from agent.page.headline import HEADLINES, MOST_MESSAGES
 from agent.page.panel import LAMPS, UNKNOWN
 from agent.recordings.disk import Disk, DiskStatus
-from agent.status import Status
-from agent.status_page import BEAT, PAUSE, STALE, Page, StatusPage
-from tests.clocks import NOON, HandClock
-from tests.gateway import Box, box, wait_until
+from tests.clocks import NOON
+from tests.page_reader import PAGES, Reader, drawn, in_shanghai, read
 from tests.pages import (
     backlog,
     day,
@@ -39,77 +29,13 @@ from tests.pages import (
     large,
     many_problems,
     ports,
-    rising,
     small,
     told,
     well,
     without_ledger,
 )
 
-VOID = {"meta", "link", "br", "hr", "img", "input"}
-ZH = language(CHINESE, {})
-PAGES = {"en": Page(ENGLISH), "zh_CN": Page(ZH)}
 SCENES = (well, many_problems, backlog, large, small, every_state, without_ledger)
-
-
-class Reader(HTMLParser):
-    """Reads a page as strictly as it can be read: each element closed where it was opened."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        """Text that is shown, without style and script."""
-        self.feed(page)
-        self.close()
-        assert self.open == [], f"never closed: {self.open}"
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        assert len({name for name, _ in attrs}) == len(attrs), (tag, attrs)
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open and self.open.pop() == tag, f"</{tag}> where it was not open"
-
-    def handle_data(self, data: str) -> None:
-        if not {"style", "script"} & set(self.open):
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
-
-    def named(self, tag: str, style: str = "") -> list[dict[str, str | None]]:
-        """The attributes of all such elements, of one class where one is named."""
-        return [
-            attributes
-            for name, attributes in self.elements
-            if name == tag and (not style or style in (attributes.get("class") or "").split())
-        ]
-
-
-def drawn(status: Status, samples: list[Sample] | None = None, code: str = "en") -> str:
-    return PAGES[code].draw(told(status), samples or [])
-
-
-def read(status: Status, samples: list[Sample] | None = None, code: str = "en") -> Reader:
-    return Reader(drawn(status, samples, code))
-
-
-@pytest.fixture
-def in_shanghai(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Have the gateway stand in China."""
-    monkeypatch.setenv("TZ", "Asia/Shanghai")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
 
 
 # What it shows.
@@ -198,7 +124,8 @@ def test_each_state_of_a_port_has_a_shape_and_a_word_of_its_own() -> None:
     assert labels == [LAMPS[state].word for state in LineState] + ["not known"]
 
 
-def test_a_socket_says_its_number_the_other_party_the_way_and_since_when(in_shanghai: None) -> None:
+@in_shanghai()
+def test_a_socket_says_its_number_the_other_party_the_way_and_since_when() -> None:
     text = read(replace(well(), channels={1: ports()[1:2]})).text
     since = time.strftime("%H:%M", time.localtime(NOON - 94))
     assert f"2 in call 138****8000 since {since}" in text
@@ -255,7 +182,8 @@ def test_the_clock_is_told_with_who_holds_it(clock: ClockView, words: str) -> No
     assert f"Clock {words}" in read(replace(well(), clock=clock)).text
 
 
-def test_times_are_the_gateway_s_own_and_it_says_so(in_shanghai: None) -> None:
+@in_shanghai()
+def test_times_are_the_gateway_s_own_and_it_says_so() -> None:
     page = read(well(NOON))
     assert time.strftime("%H:%M:%S", time.localtime(NOON)) == "22:13:20"
     assert "written at 22:13:20" in page.text
@@ -263,9 +191,8 @@ def test_times_are_the_gateway_s_own_and_it_says_so(in_shanghai: None) -> None:
     assert {value["datetime"] for value in page.named("time")} >= {"2026-09-21T22:13:20+0800"}
 
 
-def test_a_moment_of_another_day_has_its_date_and_of_another_year_its_year(
-    in_shanghai: None,
-) -> None:
+@in_shanghai()
+def test_a_moment_of_another_day_has_its_date_and_of_another_year_its_year() -> None:
     problems = [
         Problem("disk-low", NOON - age * 86_400, f"old {age}", "x") for age in (0.5, 30, 400)
     ]
@@ -279,77 +206,6 @@ def test_a_moment_of_another_day_has_its_date_and_of_another_year_its_year(
 def test_a_moment_that_no_calendar_has_is_no_error(moment: float) -> None:
     gate = replace(well().gate, last_good=moment)
     assert "last good answer at an unknown time" in read(replace(well(), gate=gate)).text
-
-
-# The chart.
-
-
-def sampled(slot: int, waiting: int = 0, delivered: int = 0) -> Sample:
-    return Sample(int(NOON) // SLOT * SLOT + slot * SLOT, 0, waiting, 0, delivered)
-
-
-def test_what_was_delivered_from_one_sample_to_the_next_belongs_to_the_earlier_slot() -> None:
-    samples = [sampled(-3, 5, 100), sampled(-2, 4, 110), sampled(0, 1, 113)]
-    found = columns(samples, sampled(0, 2, 115))
-    assert [(one.place, one.waiting, one.delivered) for one in found] == [
-        (DAY - 4, 5, 10),
-        (DAY - 3, 4, 3),
-        (DAY - 1, 2, 2),
-    ]
-
-
-def test_a_ledger_begun_anew_counts_nothing_as_delivered_and_nothing_below() -> None:
-    found = columns([sampled(-1, 0, 5000), sampled(0, 0, 3)], sampled(0, 0, 4))
-    assert [one.delivered for one in found] == [0, 1]
-
-
-def test_samples_of_another_day_are_not_drawn() -> None:
-    assert columns([sampled(-DAY), sampled(1)], sampled(0)) == []
-
-
-@given(st.integers(0, 10**9))
-def test_the_axis_ends_at_a_round_number_above_the_most_and_not_far_above(most: int) -> None:
-    top = ceiling(most)
-    assert top >= most and top % 2 == 0
-    assert top <= max(2, most * 5 / 3 + 1)
-    assert len(str(top // 2).rstrip("0")) <= 2
-
-
-def test_the_chart_tells_its_figures_to_who_cannot_see_it_and_by_the_hour() -> None:
-    status = backlog()
-    page = read(status, rising(status))
-    labels = [value["aria-label"] for value in page.named("svg", "chart")]
-    assert labels == [
-        "Waiting records and recordings in the last 24 hours: at most 100,002",
-        "Recordings delivered in 10 minutes each, in the last 24 hours: 0 in 24 hours",
-    ]
-    assert 24 <= len(page.named("th")) - 3 <= 25
-
-
-def test_hours_on_the_axis_are_local_ones(in_shanghai: None) -> None:
-    text = read(well(), day(well(), 9, 90)).text
-    assert "00:00 03:00 06:00 09:00 12:00 15:00 18:00" in text
-
-
-def test_slots_without_figures_are_hatched_and_the_sign_is_explained() -> None:
-    status = well()
-    whole, holed = day(status, 9, 90), day(status, 9, 90, missing=range(40, 60))
-    assert read(status, whole).named("rect", "gap") == []
-    page = read(status, holed)
-    assert len(page.named("rect", "gap")) == 2
-    assert page.named("rect", "gap")[0]["x"] == "27.78%"
-    assert page.named("rect", "gap")[0]["width"] == "13.89%"
-    assert "the agent did not run" in page.text
-
-
-def test_before_the_first_figures_the_chart_says_so() -> None:
-    assert "There are no figures of the last day yet." in read(well()).text
-
-
-def test_a_day_on_which_nothing_happened_is_drawn_too() -> None:
-    page = read(well(), day(well(), 0, 0))
-    assert len(page.named("svg", "chart")) == 2
-    assert "0 in 24 hours" in page.text
 
 
 # What it makes harmless.
@@ -437,169 +293,3 @@ def test_what_is_meant_to_become_markup_is_shown_as_it_was_said(text: str) -> No
     page = hostile(text)
     assert len(page.named("script")) == 1 and page.named("img") == []
     assert text.replace("`", "") in "".join(page.words)
-
-
-# When it is written.
-
-
-@pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
-
-
-@pytest.fixture
-def page(tmp_path: Path, clock: HandClock) -> StatusPage:
-    return StatusPage(tmp_path / "status.json", clock)
-
-
-def stamp(page: StatusPage) -> float:
-    """When the page that lies there was written."""
-    found = re.search(r'data-stamp="([^"]+)"', page.path.read_text("utf-8"))
-    assert found
-    return float(found[1])
-
-
-def test_the_page_stands_beside_the_status_file_for_everybody_to_read(
-    page: StatusPage, tmp_path: Path
-) -> None:
-    before = os.umask(0o077)
-    try:
-        page.take(told(well()), ENGLISH)
-    finally:
-        os.umask(before)
-    assert page.path == tmp_path / "status.html"
-    assert page.path.stat().st_mode & 0o777 == 0o644
-    names = ["status-history.json", "status.html"]
-    assert sorted(one.name for one in tmp_path.iterdir()) == names
-
-
-def test_a_status_file_that_is_called_html_itself_is_not_overwritten(
-    tmp_path: Path, clock: HandClock
-) -> None:
-    assert StatusPage(tmp_path / "status.html", clock).path == tmp_path / "status.html.html"
-
-
-def test_while_nothing_happens_the_page_is_written_at_its_beat_alone(
-    page: StatusPage, clock: HandClock
-) -> None:
-    stamps = []
-    for turn in range(121):
-        status = well(clock.wall())
-        # What moves by itself: lines heard, answers, a clock's drift, a byte of the disk.
-        link = replace(status.links[0], frames=turn, bad_frames=turn, last_heard=clock.wall())
-        gate = replace(status.gate, last_good=clock.wall())
-        drift = replace(status.clock, platform_ahead=turn / 100)
-        disk = replace(status.disk, free_bytes=status.disk.free_bytes - turn * 1_000_000)
-        moved = replace(status, links=(link,), gate=gate, clock=drift, disk=disk)
-        page.take(told(replace(moved, channels={1: ports(now=NOON)})), ENGLISH)
-        stamps.append(stamp(page))
-        clock.turn(5)
-    assert len(set(stamps)) == 1 + 600 / BEAT
-
-
-def test_a_change_is_shown_at_the_next_turn_and_a_storm_of_them_is_not_drawn_each(
-    page: StatusPage, clock: HandClock
-) -> None:
-    page.take(told(well(clock.wall())), ENGLISH)
-    clock.turn(PAUSE)
-    page.take(told(many_problems(clock.wall())), ENGLISH)
-    assert stamp(page) == clock.wall()
-    stamps = set()
-    for turn in range(200):
-        clock.turn(0.1)
-        status = well(clock.wall())
-        page.take(told(replace(status, dial=replace(status.dial, placed=turn))), ENGLISH)
-        stamps.add(stamp(page))
-    assert len(stamps) <= 1 + 20 / PAUSE
-
-
-def test_a_page_counts_as_stale_only_after_beats_are_missing() -> None:
-    assert STALE >= 3 * BEAT
-    assert f'data-stale="{STALE:g}"' in drawn(well())
-
-
-def test_a_wall_clock_that_is_set_back_holds_no_page_up(page: StatusPage, clock: HandClock) -> None:
-    page.take(told(well(clock.wall())), ENGLISH)
-    clock.jump(-86_400)
-    clock.turn(BEAT)
-    page.take(told(well(clock.wall())), ENGLISH)
-    assert stamp(page) == clock.wall()
-
-
-def test_another_language_is_spoken_from_the_next_page_on(
-    page: StatusPage, clock: HandClock
-) -> None:
-    page.take(told(well()), ENGLISH)
-    assert "All is well" in page.path.read_text("utf-8")
-    clock.turn(BEAT)
-    page.take(told(well()), ZH)
-    assert "一切正常" in page.path.read_text("utf-8")
-
-
-def test_the_chart_goes_on_where_the_agent_before_left_it(
-    page: StatusPage, clock: HandClock
-) -> None:
-    page.take(told(well(clock.wall() - SLOT)), ENGLISH)
-    anew = StatusPage(page.path.with_suffix(".json"), clock)
-    anew.take(told(well(clock.wall())), ENGLISH)
-    assert len(Reader(anew.path.read_text("utf-8")).named("rect", "gap")) == 2
-
-
-def test_drawing_the_largest_ordinary_box_costs_little() -> None:
-    status = told(large())
-    samples = day(large(), 60, 9000)
-    PAGES["en"].draw(status, samples)
-    began = time.thread_time()
-    for _ in range(10):
-        PAGES["en"].draw(status, samples)
-    # A millisecond here; the promise is five, and a test asserts its tenfold.
-    assert (time.thread_time() - began) / 10 < 0.05
-
-
-def test_a_number_of_a_party_that_nobody_knows_leaves_no_gap() -> None:
-    silent = replace(ports()[1], phone="", peer=Peer.UNKNOWN)
-    page = read(replace(well(), channels={1: [silent]}))
-    assert page.named("p", "party") == [] and page.named("svg", "arrow") == []
-
-
-# Beside the real daemon.
-
-
-@pytest.fixture
-def gateway(tmp_path: Path) -> Iterator[Box]:
-    with box(tmp_path) as running:
-        yield running
-
-
-def page_of(gateway: Box) -> str:
-    """The page that the daemon wrote; empty while there is none."""
-    try:
-        return gateway.status_file.with_suffix(".html").read_text("utf-8")
-    except FileNotFoundError:
-        return ""
-
-
-def test_the_daemon_shows_its_ports_on_a_page_with_the_one_that_rings(
-    gateway: Box,
-) -> None:
-    gateway.board.ring(3, "13800138000")
-    gateway.start()
-
-    def rings() -> bool:
-        # The status is written every few seconds, or at once when somebody asks to look.
-        gateway.signal(signal.SIGUSR1)
-        return "138****8000" in page_of(gateway)
-
-    wait_until(rings, "the call is on the page")
-    page = Reader(page_of(gateway))
-    assert len(page.named("li", "socket")) == gateway.board.channels
-    ringing = page.named("li", "ringing")
-    assert len(ringing) == 2, "in the legend and at its socket"
-    assert "13800138000" not in page_of(gateway)
-    assert gateway.status_file.with_name("status-history.json").exists()
-
-
-def test_a_page_that_nobody_wants_is_not_written(gateway: Box) -> None:
-    gateway.start(status_page=False)
-    names = sorted(one.name for one in gateway.status_file.parent.iterdir())
-    assert names == ["status.json", "status.txt"]
