@@ -17,6 +17,8 @@ from pathlib import Path
 
 from agent import __version__
 from agent.config import INSTALLED_PATH, PATH_VARIABLE, ConfigError, default_path, load
+from agent.language import AUTO, ENGLISH, Language, marked
+from agent.language import language as language_for
 from agent.text import printable
 
 EXIT_BAD_CONFIGURATION = 2
@@ -62,7 +64,7 @@ class LateParser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status."""
-    arguments = build_parser().parse_args(argv)
+    arguments = build_parser(_environment_language()).parse_args(argv)
     run: Run = arguments.run_command
     try:
         status = run(arguments)
@@ -87,45 +89,70 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line; the commands' own options come late."""
+def build_parser(language: Language = ENGLISH) -> argparse.ArgumentParser:
+    """Return the parser of the whole command line; the commands' own options come late.
+
+    Argparse's own words, such as "usage", are English.
+    """
+    say = language.say
     parser = argparse.ArgumentParser(
         prog="smarttel-agent",
-        description="The agent of a call-recording gateway: it watches the telephone lines, books"
-        " every call with the SmartTel platform and delivers its recording.",
-        epilog="smarttel-agent COMMAND --help explains a command.",
+        description=say(
+            "The agent of a call-recording gateway: it watches the telephone lines, books every"
+            " call with the SmartTel platform and delivers its recording."
+        ),
+        epilog=say("smarttel-agent COMMAND --help explains a command."),
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     parser.add_argument(
-        "--debug", action="store_true", help="on an unexpected error, show where it happened"
+        "--debug",
+        action="store_true",
+        help=say("on an unexpected error, show where it happened"),
     )
-    _add_config(parser)
-    _add_commands(parser, COMMANDS, "command")
+    _add_config(parser, language)
+    _add_commands(parser, COMMANDS, "command", language)
     return parser
 
 
 def _add_commands(
-    parser: argparse.ArgumentParser, commands: Sequence[Command], destination: str
+    parser: argparse.ArgumentParser,
+    commands: Sequence[Command],
+    destination: str,
+    language: Language = ENGLISH,
 ) -> None:
     children = parser.add_subparsers(
         dest=destination, metavar=destination.upper(), required=True, parser_class=LateParser
     )
     for command in commands:
-        child = children.add_parser(command.name, help=command.summary, description=command.details)
+        child = children.add_parser(
+            command.name,
+            help=language.say(command.summary),
+            description=language.say(command.details),
+        )
         child.fill = command.fill
         if command.run is not None:
             child.set_defaults(run_command=command.run)
 
 
-def _add_config(parser: argparse.ArgumentParser) -> None:
+def _add_config(parser: argparse.ArgumentParser, language: Language | None = None) -> None:
+    say = (language or _environment_language()).say
     # SUPPRESS: given before the command, it is not undone by the command's own default.
     parser.add_argument(
         "--config",
         metavar="FILE",
         type=Path,
         default=argparse.SUPPRESS,
-        help=f"the configuration (else ${PATH_VARIABLE}, else {INSTALLED_PATH})",
+        help=say(
+            "the configuration (else ${variable}, else {path})",
+            variable=PATH_VARIABLE,
+            path=INSTALLED_PATH,
+        ),
     )
+
+
+def _environment_language() -> Language:
+    """The language of whoever types, before there is a configuration."""
+    return language_for(AUTO, os.environ)
 
 
 def _config_path(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Path:
@@ -151,14 +178,14 @@ def _status(arguments: argparse.Namespace) -> int:
     settings = load(_config_path(arguments, os.environ), os.environ, secrets=False)
     from agent.commands import status  # noqa: PLC0415
 
-    return status.run(arguments, settings)
+    return status.run(arguments, settings, language_for(settings.language, os.environ))
 
 
 def _queue(arguments: argparse.Namespace) -> int:
     settings = load(_config_path(arguments, os.environ), os.environ, secrets=False)
     from agent.commands import queue  # noqa: PLC0415
 
-    return queue.run(arguments, settings)
+    return queue.run(arguments, settings, language_for(settings.language, os.environ))
 
 
 def _monitor(arguments: argparse.Namespace) -> int:
@@ -179,14 +206,14 @@ def _fill_status(parser: argparse.ArgumentParser) -> None:
     from agent.commands import status  # noqa: PLC0415
 
     _add_config(parser)
-    status.add_arguments(parser)
+    status.add_arguments(parser, _environment_language())
 
 
 def _fill_queue(parser: argparse.ArgumentParser) -> None:
     from agent.commands import queue  # noqa: PLC0415
 
     _add_config(parser)
-    queue.add_arguments(parser)
+    queue.add_arguments(parser, _environment_language())
 
 
 def _simulation(name: str, summary: str, details: str) -> Command:
@@ -231,49 +258,60 @@ SIMULATIONS = (
 COMMANDS = (
     Command(
         "run",
-        "the agent itself, in the foreground",
-        "Runs the agent in the foreground. SIGTERM ends it within 5 seconds and loses nothing;"
-        " SIGHUP makes it read the configuration anew, where a bad file is reported and the old"
-        " configuration stays.",
+        marked("the agent itself, in the foreground"),
+        marked(
+            "Runs the agent in the foreground. SIGTERM ends it within 5 seconds and loses nothing;"
+            " SIGHUP makes it read the configuration anew, where a bad file is reported and the old"
+            " configuration stays."
+        ),
         _run,
         _add_config,
     ),
     Command(
         "check",
-        "validate the configuration, then look at the device",
-        "Validates the configuration, then looks at ports, directories, disk, identity, clock and"
-        " platform. One line a finding, with what to do. Exit status: 0 all well, 1 something to"
-        " do, 2 bad configuration.",
+        marked("validate the configuration, then look at the device"),
+        marked(
+            "Validates the configuration, then looks at ports, directories, disk, identity, clock"
+            " and platform. One line a finding, with what to do. Exit status: 0 all well, 1"
+            " something to do, 2 bad configuration."
+        ),
         _check,
         _add_config,
     ),
     Command(
         "status",
-        "what the running agent says of itself",
-        "Shows the status file as a table, problems first. Exit status: 0 all well, 1 problems,"
-        " 2 bad configuration, 3 no agent runs.",
+        marked("what the running agent says of itself"),
+        marked(
+            "Shows the status file as a table, problems first. Exit status: 0 all well, 1 problems,"
+            " 2 bad configuration, 3 no agent runs."
+        ),
         _status,
         _fill_status,
     ),
     Command(
         "queue",
-        "what waits for delivery, and why",
-        "Shows calls and recordings that wait for the platform, and makes them try again at once.",
+        marked("what waits for delivery, and why"),
+        marked(
+            "Shows calls and recordings that wait for the platform, and makes them try again at"
+            " once."
+        ),
         _queue,
         _fill_queue,
     ),
     Command(
         "monitor",
-        "a board's line as it lives, decoded",
-        "Listens to a board's serial line and shows what it says, damaged bytes too; sends nothing."
-        " The agent must not be running: a line has one listener. Ctrl-C ends it.",
+        marked("a board's line as it lives, decoded"),
+        marked(
+            "Listens to a board's serial line and shows what it says, damaged bytes too; sends"
+            " nothing. The agent must not be running: a line has one listener. Ctrl-C ends it."
+        ),
         _monitor,
         _fill_monitor,
     ),
     Command(
         "simulate",
-        "simulated parts, each on its own, for integrators",
-        "Runs one simulated part in the foreground, until Ctrl-C.",
+        marked("simulated parts, each on its own, for integrators"),
+        marked("Runs one simulated part in the foreground, until Ctrl-C."),
         None,
         lambda parser: _add_commands(parser, SIMULATIONS, "part"),
     ),

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import yaml
 
+from agent.language import said
+from agent.system_words import system_words
 from agent.text import printable
 
 Plain = None | str | list["Plain"] | dict[str, "Plain"]
@@ -60,19 +62,19 @@ def read_bounded(path: Path, most: int) -> bytes:
         # Not to block for ever where a pipe stands in the file's place.
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise Unreadable("it is not a regular file")
+                raise Unreadable(said("it is not a regular file"))
             content = file.read(most + 1)
     except FileNotFoundError:
-        raise Unreadable("there is no such file") from None
+        raise Unreadable(said("there is no such file")) from None
     except IsADirectoryError:
-        raise Unreadable("it is a directory, not a file") from None
+        raise Unreadable(said("it is a directory, not a file")) from None
     except PermissionError:
-        raise Unreadable(f"user {user_name()} may not read it") from None
+        raise Unreadable(said("user {user} may not read it", user=user_name())) from None
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise Unreadable(f"it cannot be read: {reason}") from None
+        why = system_words(error)
+        raise Unreadable(said("it cannot be read: {why}", why=why)) from None
     if len(content) > most:
-        raise Unreadable(f"it is larger than {most // 1024} KiB")
+        raise Unreadable(said("it is larger than {number} KiB", number=most // 1024))
     return content
 
 

@@ -21,6 +21,7 @@ from agent.delivery.gate import GateView
 from agent.gateway import LONGEST_TURN, Gateway
 from agent.health import Finding, ProblemBook, health_of
 from agent.instance import AnotherInstance, InstanceLock
+from agent.language import language, said, text_of
 from agent.ledger import Ledger, LedgerError, LedgerTooNew, open_ledger, suspect
 from agent.ledger.rows import DialCounts, QueueCounts
 from agent.logs import Log, goes_to_journal, set_up
@@ -28,7 +29,9 @@ from agent.parts import Nudge
 from agent.recordings.disk import look, missing_mount
 from agent.settings import Settings
 from agent.status import Status, StatusFile, as_json
+from agent.status_page import StatusPage
 from agent.switchboard import Unwritten
+from agent.system_words import system_words
 
 EXIT_STOPPED = 0
 EXIT_REFUSED = 1
@@ -54,7 +57,10 @@ class Daemon:
         self._settings = settings
         self._clock = clock
         self._notifier = sdnotify.SystemdNotifier()
-        self._status_file = StatusFile(Path(settings.status_file))
+        self._language = language(settings.language, os.environ)
+        place = Path(settings.status_file)
+        page = StatusPage(place, clock) if settings.status_page else None
+        self._status_file = StatusFile(place, page)
         self._problems = ProblemBook()
         self._log = self._set_up_log()
         self._wake = Nudge()
@@ -120,11 +126,14 @@ class Daemon:
 
     def _wait_for_state(self, error: Exception) -> None:
         """Say that the state can't be used, and try again a little later."""
-        words = str(error)
+        why = text_of(error)
         if isinstance(error, OSError) and error.strerror:
-            words = f"{error.filename or self._settings.state_directory}: {error.strerror}"
-        finding = Finding("state-unusable", "", f"the state directory can't be used: {words}")
-        self._status_file.write(as_json(self._bare_status(finding)))
+            place = str(error.filename or self._settings.state_directory)
+            why = said("{path}: {why}", path=place, why=system_words(error))
+        finding = Finding(
+            "state-unusable", "", said("the state directory can't be used: {why}", why=why)
+        )
+        self._write(self._bare_status(finding))
         # To wait is all that can be done: a process started anew would wait as well.
         self._tell_systemd("WATCHDOG=1")
         self._pause(STATE_AGAIN)
@@ -158,13 +167,16 @@ class Daemon:
 
     def _write_status(self, gateway: Gateway) -> None:
         try:
-            told = as_json(gateway.status())
+            status = gateway.status()
         except LedgerError as error:
-            finding = Finding("state-unusable", "", str(error))
-            told = as_json(self._bare_status(finding))
+            finding = Finding("state-unusable", "", text_of(error))
+            status = self._bare_status(finding)
         else:
             self._problems.update([], self._clock.wall())
-        self._status_file.write(told)
+        self._write(status)
+
+    def _write(self, status: Status) -> None:
+        self._status_file.write(as_json(status, self._language), self._language)
 
     def _obey_signals(self, gateway: Gateway) -> None:
         if self._queue:
@@ -186,11 +198,13 @@ class Daemon:
             log.error("the new configuration is not used, the old one stays: %s", error)
             return
         old, self._settings = self._settings, settings
-        if (old.state_directory, old.status_file) != (
+        if (old.state_directory, old.status_file, old.status_page) != (
             settings.state_directory,
             settings.status_file,
+            settings.status_page,
         ):
-            log.warning("state_directory and status_file change only with a restart")
+            log.warning("state_directory, status_file and status_page change only with a restart")
+        self._language = language(settings.language, os.environ)
         self._log = self._set_up_log()
         gateway.reload(settings, self._log.phones)
 

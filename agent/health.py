@@ -11,6 +11,7 @@ from agent.boards.events import LineState
 from agent.boards.link import LinkView
 from agent.clock import ClockView
 from agent.delivery.gate import GateView, Shut
+from agent.language import counted, joined, marked, said
 from agent.ledger.rows import QueueCounts
 from agent.parts import PartView
 from agent.recordings.disk import Disk, DiskStatus
@@ -41,71 +42,89 @@ class Kind:
 
     health: Health
     hint: str
+    """What to do, to be translated where it is shown."""
 
 
 KINDS: dict[str, Kind] = {
     "board-down": Kind(
         Health.DEGRADED,
-        "Check the board's power, its cable and boards[].port; see `smarttel-agent check`.",
+        marked("Check the board's power, its cable and boards[].port; see `smarttel-agent check`."),
     ),
     "channel-fault": Kind(
-        Health.DEGRADED, "Check the telephone line and its plug at this RJ11 socket."
+        Health.DEGRADED, marked("Check the telephone line and its plug at this RJ11 socket.")
     ),
     "platform-unreachable": Kind(
         Health.DEGRADED,
-        "Check the network and platform.url; everything waits and goes out by itself afterwards.",
+        marked(
+            "Check the network and platform.url; everything waits and goes out by itself"
+            " afterwards."
+        ),
     ),
     "platform-refuses": Kind(
         Health.DEGRADED,
-        "Check platform.account, platform.url and identity.satellite; sending goes on when the"
-        " platform accepts them.",
+        marked(
+            "Check platform.account, platform.url and identity.satellite; sending goes on when the"
+            " platform accepts them."
+        ),
     ),
     "queue-attention": Kind(
         Health.DEGRADED,
-        "See `smarttel-agent queue list` for the reasons; these are still tried again.",
+        marked("See `smarttel-agent queue list` for the reasons; these are still tried again."),
     ),
     "recording-unusable": Kind(
         Health.DEGRADED,
-        "Check the recorder: these files are kept and not sent; see `smarttel-agent queue list`.",
+        marked(
+            "Check the recorder: these files are kept and not sent; see `smarttel-agent queue"
+            " list`."
+        ),
     ),
     "recording-missing": Kind(
         Health.DEGRADED,
-        "Put the file back and it is sent, or find out who removed it; see `smarttel-agent queue"
-        " list`.",
+        marked(
+            "Put the file back and it is sent, or find out who removed it; see `smarttel-agent"
+            " queue list`."
+        ),
     ),
     "recordings-trouble": Kind(
-        Health.DEGRADED, "Check recordings.directory and the permissions of its folders."
+        Health.DEGRADED, marked("Check recordings.directory and the permissions of its folders.")
     ),
     "disk-low": Kind(
         Health.DEGRADED,
-        "Make room on the recordings' disk, or lower recordings.keep_days.",
+        marked("Make room on the recordings' disk, or lower recordings.keep_days."),
     ),
     "disk-fault": Kind(
         Health.FAILING,
-        "Check the recordings' disk: is it plugged in, mounted, writable, with room left?",
+        marked("Check the recordings' disk: is it plugged in, mounted, writable, with room left?"),
     ),
     "clock-unset": Kind(
         Health.DEGRADED,
-        "Give the gateway a time server or set its clock; calls wait for a true time.",
+        marked("Give the gateway a time server or set its clock; calls wait for a true time."),
     ),
     "clock-differs": Kind(
-        Health.DEGRADED, "Give the gateway a time server: its clock is not that of the platform."
+        Health.DEGRADED,
+        marked("Give the gateway a time server: its clock is not that of the platform."),
     ),
     "identity-unknown": Kind(
         Health.DEGRADED,
-        "Set identity.satellite to the gateway's MAC address, or identity.interface.",
+        marked("Set identity.satellite to the gateway's MAC address, or identity.interface."),
     ),
     "state-damaged": Kind(
         Health.DEGRADED,
-        "The damaged ledger was set aside and a new one begun. Keep the file for inspection or"
-        " remove it; this line goes with it.",
+        marked(
+            "The damaged ledger was set aside and a new one begun. Keep the file for inspection or"
+            " remove it; this line goes with it."
+        ),
     ),
     "state-unusable": Kind(
         Health.FAILING,
-        "Check that state_directory exists, is writable and has room; the agent goes on by itself.",
+        marked(
+            "Check that state_directory exists, is writable and has room; the agent goes on by"
+            " itself."
+        ),
     ),
     "part-failed": Kind(
-        Health.FAILING, "The agent begins this part anew; if it stays, read its log and report it."
+        Health.FAILING,
+        marked("The agent begins this part anew; if it stays, read its log and report it."),
     ),
 }
 """Every code that `problems[].code` can have, the gravest of each kind's consequences, and what
@@ -120,6 +139,7 @@ class Finding:
     subject: str
     """What it is about, where there may be several: a board, a port, a part."""
     message: str
+    """What is so; a `Said` where it can be told in another language."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,10 +221,17 @@ class ProblemBook:
 def _boards(now: Situation) -> Iterator[Finding]:
     for link in now.links:
         if not link.up:
-            words = link.trouble or "nothing is heard"
-            yield Finding(
-                "board-down", str(link.serial), f"board {link.serial} on {link.port}: {words}"
-            )
+            trouble = link.trouble or said("nothing is heard")
+            if link.port in trouble:
+                words = said("board {serial}: {trouble}", serial=link.serial, trouble=trouble)
+            else:
+                words = said(
+                    "board {serial} on {port}: {trouble}",
+                    serial=link.serial,
+                    port=link.port,
+                    trouble=trouble,
+                )
+            yield Finding("board-down", str(link.serial), words)
 
 
 def _channels(now: Situation) -> Iterator[Finding]:
@@ -213,13 +240,18 @@ def _channels(now: Situation) -> Iterator[Finding]:
         for view in channels:
             heard = board in links and links[board].hears(view.channel)
             if heard and view.state is LineState.FAULT:
+                words = said(
+                    "port {channel} of board {board} reports a line fault",
+                    channel=view.channel,
+                    board=board,
+                )
                 where = f"port {view.channel} of board {board}"
-                yield Finding("channel-fault", where, f"{where} reports a line fault")
+                yield Finding("channel-fault", where, words)
 
 
 def _platform(now: Situation) -> Iterator[Finding]:
     if now.satellite is None:
-        yield Finding("identity-unknown", "", "the gateway's MAC address is not known")
+        yield Finding("identity-unknown", "", said("the gateway's MAC address is not known"))
     elif now.gate.shut is Shut.OUTAGE:
         yield Finding("platform-unreachable", "", now.gate.reason)
     elif now.gate.shut is Shut.CONFIGURATION:
@@ -229,14 +261,39 @@ def _platform(now: Situation) -> Iterator[Finding]:
 
 
 def _queue(now: Situation) -> Iterator[Finding]:
-    counted = (
-        ("queue-attention", now.queue.attention, "{} refused again and again by the platform"),
-        ("recording-unusable", now.unusable, "{} found that can't be sent: empty, or not audio"),
-        ("recording-missing", now.lost, "{} gone before it could be sent"),
+    attention, unusable, lost = now.queue.attention, now.unusable, now.lost
+    found = (
+        (
+            "queue-attention",
+            attention,
+            counted(
+                "{number} item refused again and again by the platform",
+                "{number} items refused again and again by the platform",
+                attention,
+            ),
+        ),
+        (
+            "recording-unusable",
+            unusable,
+            counted(
+                "{number} file found that can't be sent: empty, or not audio",
+                "{number} files found that can't be sent: empty, or not audio",
+                unusable,
+            ),
+        ),
+        (
+            "recording-missing",
+            lost,
+            counted(
+                "{number} recording gone before it could be sent",
+                "{number} recordings gone before they could be sent",
+                lost,
+            ),
+        ),
     )
-    for code, count, words in counted:
+    for code, count, words in found:
         if count:
-            yield Finding(code, "", words.format(_counted(count, "item")))
+            yield Finding(code, "", words)
     if now.recordings_trouble and now.disk.status is DiskStatus.NORMAL:
         yield Finding("recordings-trouble", "", now.recordings_trouble)
 
@@ -245,47 +302,60 @@ def _disk(now: Situation) -> Iterator[Finding]:
     if now.disk.status is not DiskStatus.NORMAL:
         yield Finding("disk-fault", "", now.disk.reason)
     elif 100 - now.disk.percent < now.keep_free_percent * LOW:
-        free = 100 - now.disk.percent
-        yield Finding("disk-low", "", f"only {free:.0f} % of the recordings' disk is free")
+        words = said(
+            "only {percent} % of the recordings' disk is free",
+            percent=round(100 - now.disk.percent),
+        )
+        yield Finding("disk-low", "", words)
 
 
 def _time(now: Situation) -> Iterator[Finding]:
     ahead = now.clock.platform_ahead
     if now.clock.unset:
-        yield Finding("clock-unset", "", "the clock shows a time long past, and nobody told it")
+        words = said("the clock shows a time long past, and nobody told it")
+        yield Finding("clock-unset", "", words)
     elif ahead is not None and abs(ahead) > CLOCK_DIFFERENCE:
-        words = "ahead of" if ahead > 0 else "behind"
-        yield Finding(
-            "clock-differs", "", f"the platform's clock is {abs(ahead):.0f} s {words} the gateway's"
-        )
+        seconds = round(abs(ahead))
+        if ahead > 0:
+            words = said(
+                "the platform's clock is {seconds} s ahead of the gateway's", seconds=seconds
+            )
+        else:
+            words = said(
+                "the platform's clock is {seconds} s behind the gateway's", seconds=seconds
+            )
+        yield Finding("clock-differs", "", words)
 
 
 def _state(now: Situation) -> Iterator[Finding]:
     for name in now.damaged:
-        yield Finding("state-damaged", name, f"the ledger was damaged; it lies in {name}")
+        words = said("the ledger was damaged; it lies in {name}", name=name)
+        yield Finding("state-damaged", name, words)
     if now.state_trouble:
         yield Finding("state-unusable", "", now.state_trouble)
     if now.dropped:
-        words = f"{_counted(now.dropped, 'call')} lost: the ledger could not be written"
+        words = counted(
+            "{number} call lost: the ledger could not be written",
+            "{number} calls lost: the ledger could not be written",
+            now.dropped,
+        )
         yield Finding("state-unusable", "lost", words)
     elif now.unwritten:
-        words = f"{_counted(now.unwritten, 'step')} of calls not written down yet"
+        words = counted(
+            "{number} step of calls not written down yet",
+            "{number} steps of calls not written down yet",
+            now.unwritten,
+        )
         yield Finding("state-unusable", "memory", words)
 
 
 def _parts(now: Situation) -> Iterator[Finding]:
     for part in now.parts:
-        if not part.alive:
-            words = f"the part {part.name} does not answer"
-            yield Finding("part-failed", part.name, words + _because(part))
-        elif part.failing:
-            words = f"the part {part.name} began anew"
-            yield Finding("part-failed", part.name, words + _because(part))
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def _because(part: PartView) -> str:
-    return f"; it failed with {part.last_failure}" if part.last_failure else ""
+        if part.alive and not part.failing:
+            continue
+        if part.alive:
+            words = said("the part {name} began anew", name=part.name)
+        else:
+            words = said("the part {name} does not answer", name=part.name)
+        failed = part.last_failure and said("it failed with {failure}", failure=part.last_failure)
+        yield Finding("part-failed", part.name, joined([words, failed]))

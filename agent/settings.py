@@ -301,6 +301,8 @@ class Settings(Section, frozen=True):
     functions: Functions = Functions()
     state_directory: Text = "/var/lib/smarttel-agent"
     status_file: Text = "/run/smarttel-agent/status.json"
+    status_page: bool = True
+    language: Literal["auto", "en", "zh", "zh_CN"] = "auto"
     log: Log = Log()
 
     def __post_init__(self) -> None:

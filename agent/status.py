@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,23 +16,28 @@ from agent.boards.events import LineState
 from agent.boards.link import LinkView
 from agent.clock import ClockView
 from agent.delivery.gate import GateView
+from agent.files import replace_file
 from agent.health import Health, Problem
+from agent.language import ENGLISH, Language, Said, marked
 from agent.ledger.rows import DialCounts, Errand, QueueCounts
 from agent.recordings.disk import MEBIBYTE, Disk
 from agent.recordings.watcher import WatcherView
+from agent.status_page import StatusPage
+from agent.status_words import as_words
 from agent.switchboard import ChannelView
 from agent.text import masked_numbers, masked_phone, printable
 
 STATE_NAMES = {
-    LineState.NOT_CONNECTED: "not connected",
-    LineState.ON_HOOK: "idle",
-    LineState.IN_CALL: "in call",
-    LineState.RINGING: "ringing",
-    LineState.ANSWERED: "answered",
-    LineState.FAULT: "line fault",
+    LineState.NOT_CONNECTED: marked("not connected"),
+    LineState.ON_HOOK: marked("idle"),
+    LineState.IN_CALL: marked("in call"),
+    LineState.RINGING: marked("ringing"),
+    LineState.ANSWERED: marked("answered"),
+    LineState.FAULT: marked("line fault"),
 }
 """PROTOCOL.md 2.1, in words."""
-
+NOT_KNOWN = marked("not known yet")
+"""Of a port of which nothing has been heard."""
 log = logging.getLogger(__name__)
 
 
@@ -61,8 +65,9 @@ class Status:
     watcher: WatcherView | None
 
 
-def as_json(status: Status) -> dict[str, Any]:
-    """The status as INTERFACES.md has it, phone numbers masked."""
+def as_json(status: Status, language: Language = ENGLISH) -> dict[str, Any]:
+    """The status as INTERFACES.md has it, phone numbers masked; problems in `language`."""
+    trouble = (status.watcher and status.watcher.trouble) or ""
     return {
         "version": 1,
         "agent": __version__,
@@ -71,24 +76,18 @@ def as_json(status: Status) -> dict[str, Any]:
         "started": round(status.started, 3),
         "updated": round(status.updated, 3),
         "health": status.health.value,
-        "problems": [
-            {
-                "code": problem.code,
-                "since": round(problem.since, 3),
-                "message": _foreign(problem.message),
-                "hint": problem.hint,
-            }
-            for problem in status.problems
-        ],
+        "problems": [_problem(problem, language) for problem in status.problems],
         "platform": {
             "url": shown_url(status.url),
             "reachable": status.gate.shut is None and status.gate.last_good is not None,
             "last_ok": _rounded(status.gate.last_good),
-            "last_error": _foreign(status.gate.reason) or None,
+            "last_error": _foreign(language.tell(status.gate.reason)) or None,
             "clock_offset": _rounded(status.clock.platform_ahead),
         },
         "clock": {"trusted": status.clock.trusted, "unset": status.clock.unset},
-        "boards": [_board(link, status.channels.get(link.serial, [])) for link in status.links],
+        "boards": [
+            _board(link, status.channels.get(link.serial, []), language) for link in status.links
+        ],
         "disk": {
             "percent": status.disk.percent,
             "size_mib": status.disk.size_bytes // MEBIBYTE,
@@ -98,7 +97,7 @@ def as_json(status: Status) -> dict[str, Any]:
         "recordings": {
             "last_scan": _rounded(status.watcher.last_scan) if status.watcher else None,
             "files_seen": status.watcher.files_seen if status.watcher else 0,
-            "trouble": (_foreign(status.watcher.trouble or "") or None) if status.watcher else None,
+            "trouble": _foreign(language.tell(trouble)) or None,
             "kept": status.queue.kept,
             "missing": status.queue.missing,
         },
@@ -122,47 +121,13 @@ def as_json(status: Status) -> dict[str, Any]:
     }
 
 
-def as_words(told: dict[str, Any]) -> str:
-    """The same in words, for `cat`: what is wrong first, then the figures."""
-    queue, disk, dial, platform = (told[key] for key in ("queue", "disk", "dial", "platform"))
-    lines = [
-        f"smarttel-agent {told['agent']}: {told['health']}   {_moment(told['updated'])}",
-        f"gateway {told['satellite'] or 'without a MAC address'}, process {told['pid']},"
-        f" since {_moment(told['started'])}",
-        "",
-    ]
-    for problem in told["problems"]:
-        lines += [
-            f"!! {problem['code']} since {_moment(problem['since'])}: {problem['message']}",
-            f"   {problem['hint']}",
-        ]
-    reached = "reached" if platform["reachable"] else "not reached"
-    lines += [
-        f"platform  {platform['url']}: {reached}, last answer {_moment(platform['last_ok'])}",
-        f"queue     {queue['records_waiting']} records and {queue['files_waiting']} recordings"
-        f" wait ({queue['bytes_waiting'] // MEBIBYTE} MiB), {queue['attention']} need attention,"
-        f" {queue['delivered']} recordings delivered",
-        f"dial      {dial['waiting']} wait, {dial['placed']} placed, {dial['expired']} expired,"
-        f" {dial['failed']} failed",
-        f"disk      {disk['percent']} % used, {disk['free_mib']} of {disk['size_mib']} MiB free",
-    ]
-    for board in told["boards"]:
-        lines.append(
-            f"board {board['serial']}   {board['driver']} on {board['port']}: link"
-            f" {board['link']}, {board['frames']} lines heard, {board['bad_frames']} bad"
-        )
-        lines += [
-            f"   port {channel['ch']:>2}  {channel['name']:<14} {channel['phone']}".rstrip()
-            for channel in board["channels"]
-        ]
-    return "\n".join(lines) + "\n"
-
-
 class StatusFile:
-    """Writes both files so that a reader sees an old one or a new one, never half of one."""
+    """Writes the files so that a reader sees an old one or a new one, never half of one."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, page: StatusPage | None = None) -> None:
+        """`page` draws the same for a browser; None: there is no such page."""
         self._path = path
+        self._page = page
         # Where the JSON itself is called .txt, the words need another name.
         taken = path.suffix == ".txt"
         self._words = path.with_name(f"{path.name}.txt") if taken else path.with_suffix(".txt")
@@ -173,12 +138,14 @@ class StatusFile:
         """Why the file can't be written; empty where it can."""
         return self._trouble
 
-    def write(self, told: dict[str, Any]) -> None:
-        """Write the status, or say once in the log that it can't be."""
+    def write(self, told: dict[str, Any], language: Language = ENGLISH) -> None:
+        """Write the status, its words in `language`, or say once in the log that it can't be."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            _replace(self._path, json.dumps(told, ensure_ascii=False, indent=1) + "\n")
-            _replace(self._words, as_words(told))
+            replace_file(self._path, json.dumps(told, ensure_ascii=False, indent=1) + "\n")
+            replace_file(self._words, as_words(told, language))
+            if self._page is not None:
+                self._page.take(told, language)
         except OSError as error:
             trouble = f"{self._path}: {error.strerror or error}"
             if trouble != self._trouble:
@@ -197,18 +164,31 @@ def shown_url(url: str) -> str:
     return printable(f"{parts.scheme}://{place}{port}{parts.path}")
 
 
-def _replace(path: Path, text: str) -> None:
-    fresh = path.with_name(f".{path.name}.new")
-    # Not through a link that somebody left there: the folder may be open to others.
-    fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-    with open(descriptor, "w", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
-        os.fchmod(descriptor, 0o644)
-        file.write(text)
-    fresh.replace(path)
+def _problem(problem: Problem, language: Language) -> dict[str, Any]:
+    return {
+        "code": problem.code,
+        "since": round(problem.since, 3),
+        "message": _foreign(language.tell(problem.message)),
+        "hint": language.say(problem.hint),
+        **_retold(problem.message),
+    }
 
 
-def _board(link: LinkView, channels: Sequence[ChannelView]) -> dict[str, Any]:
+def _retold(message: str) -> dict[str, Any]:
+    """What is needed to tell a message in another language than the agent's."""
+    if not isinstance(message, Said):
+        return {"template": "{message}", "values": {"message": _foreign(message)}}
+    values = {
+        name: _retold(value)
+        if isinstance(value, Said)
+        else (_foreign(value) if isinstance(value, str) else value)
+        for name, value in message.values.items()
+    }
+    plural = {"plural": message.plural} if message.plural else {}
+    return {"template": message.template, **plural, "values": values}
+
+
+def _board(link: LinkView, channels: Sequence[ChannelView], language: Language) -> dict[str, Any]:
     return {
         "serial": link.serial,
         "driver": printable(link.driver),
@@ -217,19 +197,20 @@ def _board(link: LinkView, channels: Sequence[ChannelView]) -> dict[str, Any]:
         "last_heard": _rounded(link.last_heard),
         "frames": link.frames,
         "bad_frames": link.bad_frames,
-        "trouble": _foreign(link.trouble) or None,
-        "channels": [_channel(view) for view in channels],
+        "trouble": _foreign(language.tell(link.trouble)) or None,
+        "channels": [_channel(view, link.hears(view.channel)) for view in channels],
     }
 
 
-def _channel(view: ChannelView) -> dict[str, Any]:
+def _channel(view: ChannelView, heard: bool) -> dict[str, Any]:
     return {
         "ch": view.channel,
         "state": int(view.state) if view.state is not None else 0,
-        "name": STATE_NAMES[view.state] if view.state is not None else "not known yet",
+        "name": STATE_NAMES[view.state] if view.state is not None else NOT_KNOWN,
         "phone": printable(masked_phone(view.phone)),
         "peer": int(view.peer),
         "since": _rounded(view.since.wall) if view.since else 0,
+        "heard": heard,
     }
 
 
@@ -254,12 +235,3 @@ def _foreign(text: str) -> str:
 
 def _rounded(moment: float | None) -> float | None:
     return None if moment is None else round(moment, 3)
-
-
-def _moment(moment: float | None) -> str:
-    if moment is None:
-        return "never"
-    try:
-        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
-    except (OverflowError, ValueError, OSError):
-        return "at an unknown time"

@@ -23,12 +23,14 @@ from agent.boards.native import NativeDriver
 from agent.boards.whozz import WhozzDriver
 from agent.boards.yes4 import Yes4Driver
 from agent.clock import ClockView, Stamp
-from agent.commands import status as status_command
-from agent.commands.status_table import draw
+from agent.commands import status_file
+from agent.commands.screen import UNICODE
+from agent.commands.status_table import Picture
 from agent.config import ConfigError, load
 from agent.delivery.gate import GateView, Shut
 from agent.delivery.window import parse_hours
 from agent.health import Health, Problem
+from agent.language import ENGLISH, language
 from agent.ledger.rows import DialCounts, Errand, ErrandState, QueueCounts
 from agent.platform.answers import MOST_CALLID, parse_answer
 from agent.platform.failures import PlatformFailure
@@ -41,7 +43,8 @@ from agent.recordings.disk import Disk, DiskStatus
 from agent.recordings.names import LATEST, LONGEST_DURATION, RecordingNames, display_name
 from agent.recordings.patterns import compile_pattern
 from agent.recordings.watcher import WatcherView
-from agent.status import Status, as_json, as_words
+from agent.status import Status, as_json
+from agent.status_words import as_words
 from agent.switchboard import ChannelView
 from agent.text import printable
 from tests import audio_files
@@ -229,15 +232,16 @@ def _status_file(data: bytes) -> None:
     path = Path(_SCRATCH.name, "status.json")
     path.write_bytes(data)
     try:
-        seen = status_command.look(path, NOW)
-    except status_command.NoStatus as error:
+        seen = status_file.look(path, NOW)
+    except status_file.NoStatus as error:
         _one_line(str(error))
         return
-    console = Console(file=io.StringIO(), width=80, markup=False, highlight=False, emoji=False)
-    draw(seen.status, seen.absent, NOW, clear=False, console=console)
-    drawn = console.file.getvalue()  # type: ignore[attr-defined]
-    for line in drawn.split("\n"):
-        _one_line(line)
+    for speaking in (ENGLISH, language("zh_CN", {})):
+        console = Console(file=io.StringIO(), width=80, markup=False, highlight=False, emoji=False)
+        console.print(Picture(seen.status, seen.absent, NOW, speaking, UNICODE).whole())
+        drawn = console.file.getvalue()  # type: ignore[attr-defined]
+        for line in drawn.split("\n"):
+            _one_line(line)
 
 
 _SCRATCH = tempfile.TemporaryDirectory(prefix="smarttel-fuzz-")

@@ -91,9 +91,9 @@ def spied(box: Box) -> Path:
 
 
 def written(box: Box) -> dict[str, bytes]:
-    """All that the daemon wrote for people: its log and both status files."""
-    words = box.status_file.with_suffix(".txt")
-    return {path.name: path.read_bytes() for path in (box.folder / "log", box.status_file, words)}
+    """All that the daemon wrote for people: its log, its status file and what stands beside it."""
+    beside = [box.status_file.with_suffix(ending) for ending in (".json", ".txt", ".html")]
+    return {path.name: path.read_bytes() for path in (box.folder / "log", *beside)}
 
 
 def assert_clean(box: Box) -> None:

@@ -153,7 +153,8 @@ def test_a_commands_options_bring_in_neither_simulation_nor_tables(word: str) ->
         "import sys\n"
         "from agent.cli import build_parser\n"
         f"build_parser().parse_args(['{word}'])\n"
-        "print([name for name in sys.modules if name.startswith(('rich', 'agent.simulation'))])\n"
+        "unwanted = ('rich', 'babel', 'agent.simulation')\n"
+        "print([name for name in sys.modules if name.startswith(unwanted)])\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
@@ -165,3 +166,19 @@ def test_every_command_of_the_table_has_a_summary() -> None:
     names = [each.name for each in cli.COMMANDS]
     assert names == ["run", "check", "status", "queue", "monitor", "simulate"]
     assert all(each.summary and each.details for each in (*cli.COMMANDS, *cli.SIMULATIONS))
+
+
+def test_whoever_reads_chinese_reads_help_in_chinese(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    for words, told in (
+        (["--help"], "电话录音网关的代理程序"),
+        (["--help"], "等待上传的数据及原因"),
+        (["status", "--help"], "每 2 秒刷新一次"),
+        (["queue", "retry", "--help"], "所有等待的项目"),
+        (["check", "--help"], "检验配置"),
+    ):
+        with pytest.raises(SystemExit):
+            main(words)
+        assert told in capsys.readouterr().out.replace("\n", "").replace(" " * 24, "")

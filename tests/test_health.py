@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,6 +14,7 @@ from agent.boards.link import LinkView
 from agent.clock import ClockView
 from agent.delivery.gate import GateView, Shut
 from agent.health import KINDS, Finding, Health, ProblemBook, Situation, assess, health_of
+from agent.language import language
 from agent.ledger.rows import QueueCounts
 from agent.parts import PartView
 from agent.recordings.disk import Disk, DiskStatus
@@ -57,8 +59,8 @@ ARISE: list[tuple[str, Mapping[str, Any], str]] = [
     ("platform-refuses", {"gate": GateView(None, 0.0, "", NOON, "the last 20 records")}, "last 20"),
     ("queue-attention", {"queue": replace(EMPTY_QUEUE, attention=1)}, "1 item refused"),
     ("queue-attention", {"queue": replace(EMPTY_QUEUE, attention=3)}, "3 items refused"),
-    ("recording-unusable", {"unusable": 2}, "2 items found"),
-    ("recording-missing", {"lost": 1}, "1 item gone"),
+    ("recording-unusable", {"unusable": 2}, "2 files found"),
+    ("recording-missing", {"lost": 1}, "1 recording gone"),
     ("recordings-trouble", {"recordings_trouble": "it can't be read"}, "it can't be read"),
     ("disk-low", {"disk": replace(SOUND_DISK, percent=93)}, "7 %"),
     ("disk-fault", {"disk": Disk(0, 0, 0, DiskStatus.NO_DISK, "/x does not exist")}, "/x"),
@@ -82,6 +84,19 @@ def test_each_problem_arises_and_says_what_it_is_about(
     (finding,) = assess(replace(WELL, **change))
     assert finding.code == code
     assert words in finding.message
+
+
+@pytest.mark.parametrize(("code", "change", "words"), ARISE)
+def test_each_problem_and_what_to_do_can_be_told_in_chinese(
+    code: str, change: Mapping[str, Any], words: str
+) -> None:
+    chinese = language("zh_CN", {})
+    foreign = ("refused", "401", "the last 20 records", "it can't be read", "/x does not exist")
+    (finding,) = assess(replace(WELL, **change))
+    # What a room found is told as that room gives it: here in words of the test.
+    if finding.message not in (*foreign, "read-only"):
+        assert re.search("[\u4e00-\u9fff]", chinese.tell(finding.message))
+    assert re.search("[\u4e00-\u9fff]", chinese.say(KINDS[code].hint))
 
 
 def test_every_code_of_the_table_can_arise() -> None:

@@ -342,3 +342,24 @@ def test_as_a_process_of_its_own_it_works_beside_a_ledger_that_is_written(
 def test_an_item_whose_name_is_no_text_at_all_is_not_there(technician: Technician) -> None:
     assert technician.types("show", os.fsdecode(b"\xff")) == 1
     assert technician.err == "there is no item \\udcff\n"
+
+
+# In the technician's language.
+
+
+def test_in_chinese_the_queue_is_told_in_chinese(
+    technician: Technician, queue: dict[str, int]
+) -> None:
+    technician.configure(language="zh_CN")
+    assert technician.types("list") == 0
+    line = line_of(technician.out, queue["refused"])
+    assert line.startswith(f"{queue['refused']}  话单       话单待发送  端口 1，138****8000，")
+    assert line.endswith("（被拒绝 3 次）")
+    assert "录音       等待话单" in line_of(technician.out, queue["waiting"])
+    technician.types("show", str(queue["kept"]))
+    assert "状态          保留，不上传" in technician.out
+    assert "音频          空文件" in technician.out
+    technician.types("retry", "--all")
+    assert "项将在代理程序下次检查队列时重试" in technician.out
+    assert technician.types("show", "9999") == 1
+    assert technician.err == "没有项目 9999\n"

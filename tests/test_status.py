@@ -22,14 +22,17 @@ from agent.boards.link import LinkView
 from agent.clock import ClockView, Stamp
 from agent.delivery.gate import GateView, Shut
 from agent.health import Health, Problem
+from agent.language import counted, language, said
 from agent.ledger.rows import DialCounts, Errand, ErrandState, QueueCounts
 from agent.recordings.watcher import WatcherView
-from agent.status import STATE_NAMES, Status, StatusFile, as_json, as_words, shown_url
+from agent.status import STATE_NAMES, Status, StatusFile, as_json, shown_url
+from agent.status_words import as_words
 from agent.switchboard import ChannelView
 from tests.clocks import NOON
 from tests.rooms import SOUND_DISK
 
 PHONE = "13800138000"
+CHINESE = language("zh_CN", {})
 
 SHAPE = json.loads("""
 {"version": 1, "agent": "1.0.0", "satellite": "00:00:00:00:00:01", "pid": 1,
@@ -159,6 +162,8 @@ def test_what_it_says_is_what_the_agent_knows() -> None:
             "since": NOON - 5,
             "message": "port 2 of board 1 reports a fault",
             "hint": "Check it.",
+            "template": "{message}",
+            "values": {"message": "port 2 of board 1 reports a fault"},
         }
     ]
     assert told["platform"]["reachable"] is True
@@ -172,6 +177,7 @@ def test_what_it_says_is_what_the_agent_knows() -> None:
         "phone": "138****8000",
         "peer": 2,
         "since": NOON,
+        "heard": True,
     }
     assert board["channels"][1]["name"] == "line fault"
     assert told["disk"] == {"percent": 20, "size_mib": 100, "free_mib": 80, "status": 0}
@@ -315,6 +321,79 @@ def test_the_words_begin_with_health_and_problems_and_name_each_port() -> None:
 def test_a_moment_that_no_calendar_has_is_no_error(moment: float) -> None:
     told = as_json(replace(STATUS, gate=GateView(None, 0.0, "", moment)))
     assert "at an unknown time" in as_words(told)
+
+
+# In the technician's language.
+
+TOLD = Problem(
+    "board-down",
+    NOON - 5,
+    said(
+        "board {serial} on {port}: {trouble}",
+        serial=1,
+        port="/dev/tty\x1b[2J",
+        trouble=counted(
+            "{number} item refused again and again by the platform",
+            "{number} items refused again and again by the platform",
+            3,
+        ),
+    ),
+    "Check the telephone line and its plug at this RJ11 socket.",
+)
+
+
+def test_problems_and_what_to_do_are_in_the_agents_language() -> None:
+    (problem,) = as_json(replace(STATUS, problems=[TOLD]), CHINESE)["problems"]
+    assert problem["message"] == "板卡 1（/dev/tty\\x1b[2J）：3 项被平台多次拒绝"
+    assert problem["hint"] == "请检查该 RJ11 插口的电话线和插头。"
+
+
+def test_a_problem_carries_what_is_needed_to_tell_it_in_another_language() -> None:
+    told = as_json(replace(STATUS, problems=[TOLD]), CHINESE)
+    (problem,) = json.loads(json.dumps(told))["problems"]
+    assert problem["template"] == "board {serial} on {port}: {trouble}"
+    assert problem["values"] == {
+        "serial": 1,
+        "port": "/dev/tty\\x1b[2J",
+        "trouble": {
+            "template": "{number} item refused again and again by the platform",
+            "plural": "{number} items refused again and again by the platform",
+            "values": {"number": 3},
+        },
+    }
+
+
+def test_telephone_numbers_are_masked_in_what_fills_a_problem_too() -> None:
+    message = said("{path}: {why}", path=PHONE, why=said("nothing is heard on {port}", port=PHONE))
+    told = as_json(replace(STATUS, problems=[replace(TOLD, message=message)]))
+    assert PHONE not in json.dumps(told["problems"])
+
+
+def test_what_scripts_go_by_is_english_whatever_the_language() -> None:
+    english, chinese = as_json(STATUS), as_json(STATUS, CHINESE)
+    assert chinese["health"] == "degraded"
+    assert chinese["boards"] == english["boards"]
+
+
+def test_the_words_are_in_the_agents_language_and_their_columns_stand_under_each_other() -> None:
+    text = as_words(as_json(replace(STATUS, problems=[TOLD]), CHINESE), CHINESE)
+    assert text.splitlines()[0].startswith(f"smarttel-agent {__version__}: 降级")
+    for words in ("平台      https://", "队列      1 条话单、2 个录音", "磁盘      已用 20 %"):
+        assert words in text
+    for words in (
+        "板卡 1    native（/dev/ttyS1）：链路正常",
+        "端口  1  通话中         138****8000",
+    ):
+        assert words in text
+    assert not re.search(
+        r"[a-z]{4,}",
+        re.sub(r"smarttel-agent|https?://\S+|native|tty", "", text).replace("board-down", ""),
+    )
+
+
+def test_the_words_in_the_file_are_in_the_language_given(tmp_path: Path) -> None:
+    StatusFile(tmp_path / "status.json").write(as_json(STATUS, CHINESE), CHINESE)
+    assert "平台" in (tmp_path / "status.txt").read_text("utf-8")
 
 
 # How it is written.

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.text import masked_phone, printable
+from agent.text import flowed, masked_phone, padded, printable, width
 
 
 def test_a_terminal_escape_is_shown_and_not_obeyed() -> None:
@@ -43,3 +43,41 @@ def test_at_least_four_digits_are_hidden_or_the_whole_number(phone: str) -> None
     visible = shown.replace("****", "", 1)
     assert len(visible) <= max(0, len(phone) - 4)
     assert len(visible) <= 7
+
+
+def test_a_chinese_character_takes_two_columns() -> None:
+    assert width("振铃 ok。") == 9
+    assert padded("振铃", 6) == "振铃  "
+    assert padded("ringing", 3) == "ringing"
+
+
+def test_an_accent_takes_no_column_of_its_own() -> None:
+    assert width("e\u0301") == 1
+
+
+def test_chinese_is_broken_between_any_two_characters_and_words_at_blanks() -> None:
+    assert flowed("请检查网络和 platform.url 的设置", 12) == [
+        "请检查网络和",
+        "platform.url",
+        "的设置",
+    ]
+
+
+def test_no_line_begins_with_a_mark_that_closes_or_ends_with_one_that_opens() -> None:
+    assert flowed("甲乙丙，丁", 6) == ["甲乙", "丙，丁"]
+    assert flowed("甲乙（丙）", 6) == ["甲乙", "（丙）"]
+
+
+def test_what_has_no_place_to_break_is_broken_where_the_line_ends() -> None:
+    assert flowed("/dev/serial/by-id", 8) == ["/dev/ser", "ial/by-i", "d"]
+
+
+def test_an_empty_text_is_one_empty_line() -> None:
+    assert flowed("", 8) == [""]
+
+
+@given(st.text(alphabet="ab （，。漢字\u0301/", max_size=60), st.integers(2, 20))
+def test_no_line_is_too_long_and_nothing_is_lost(text: str, columns: int) -> None:
+    lines = flowed(text, columns)
+    assert all(width(line) <= columns for line in lines)
+    assert "".join("".join(lines).split()) == "".join(text.split())

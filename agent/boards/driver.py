@@ -14,9 +14,11 @@ from importlib.metadata import entry_points
 from typing import ClassVar
 
 from agent.boards.events import Event
+from agent.language import Said, marked, said
 from agent.settings import Board
 
 GROUP = "smarttel_agent.drivers"
+_ADVISED = marked("{what} → {advice}")
 
 OptionValue = str | int | float | bool
 """Value of `boards[].options.KEY`; out of a file it is the text that stands there."""
@@ -58,6 +60,21 @@ class BoardOptions:
     """`boards[].options`, as `check_options` accepted them."""
     now: Callable[[], datetime] = datetime.now
     """Local time, for a board that has a clock to be set; never used to date a call."""
+
+
+def advised(what: str, advice: str) -> Said:
+    """Return a finding of `Driver.findings` with what is to be done about it."""
+    return said(_ADVISED, what=what, advice=advice)
+
+
+def parted(finding: str) -> tuple[str, str]:
+    """Part a finding from what is to be done about it; "" where that is nothing."""
+    if isinstance(finding, Said) and finding.template == _ADVISED:
+        what, advice = finding.values["what"], finding.values["advice"]
+        if isinstance(what, str) and isinstance(advice, str):
+            return what, advice
+    plain, _, remedy = finding.partition(" → ")
+    return plain, remedy
 
 
 class Driver(ABC):

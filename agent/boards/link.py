@@ -17,6 +17,7 @@ from agent.boards.driver import DialRefused, Driver
 from agent.boards.events import DialAnswer, Event
 from agent.boards.port import Port, PortFailed, Wake
 from agent.clock import Clock, Stamp
+from agent.language import said, text_of
 from agent.settings import Board
 from agent.text import printable
 
@@ -165,7 +166,7 @@ class BoardLink:
                 while not stop.is_set():
                     self._turn(driver, port)
         except PortFailed as error:
-            self._troubled(str(error))
+            self._troubled(text_of(error))
         except Exception as error:  # a driver may come from anyone
             self._replace_driver(error)
         if stop.is_set():
@@ -230,8 +231,12 @@ class BoardLink:
                 self._tell("on_heard", self._on_heard, self._settings.serial, stamp)
         elif driver.silence_limit and stamp.monotonic - self._good_at >= driver.silence_limit:
             self._troubled(
-                f"nothing good heard on {printable(self._settings.port)} for"
-                f" {driver.silence_limit:g} s; check the board's power, the wire and the baud rate"
+                said(
+                    "nothing good heard on {port} for {seconds} s; check the board's power, the"
+                    " wire and the baud rate",
+                    port=self._settings.port,
+                    seconds=f"{driver.silence_limit:g}",
+                )
             )
             self._set_up(False, stamp)
 
@@ -277,8 +282,11 @@ class BoardLink:
         self._earlier_bad_frames = self._view.bad_frames
         with self._lock:
             self._driver = None
-        what = printable(f"{type(error).__name__}: {error}")
-        trouble = f"driver {self._settings.driver} failed ({what}); it was started anew"
+        trouble = said(
+            "driver {driver} failed ({what}); it was started anew",
+            driver=self._settings.driver,
+            what=f"{type(error).__name__}: {error}",
+        )
         self._view = replace(self._view, trouble=trouble)
         self._log_once("driver", trouble, error)
 

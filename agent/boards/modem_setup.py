@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
+from agent.boards.driver import advised
 from agent.boards.modem_results import OK
+from agent.language import said
 
 RESET = "ATZ"
 MANNERS = "ATE0V1Q0S0=0"
@@ -26,7 +28,7 @@ VOICE = ("AT+FCLASS=8", "AT+VLS=0")
 """Voice mode with the line left to the telephone: only so are DLE codes sent."""
 
 
-_LOOKS_MISSED = (
+_LOOKS_MISSED = said(
     "so a call that is answered on a telephone in parallel looks like one that nobody answered"
 )
 
@@ -68,18 +70,30 @@ class SetUp:
 
     def shortcomings(self) -> list[str]:
         """Say, once it is over, what this modem does not tell; an arrow leads to what to do."""
-        found = []
+        found: list[str] = []
         if not self.caller_id:
             found.append(
-                "takes none of the commands that turn caller ID on, so calls come without numbers"
-                " → use a modem with caller ID where the numbers are wanted"
+                advised(
+                    said(
+                        "takes none of the commands that turn caller ID on, so calls come without"
+                        " numbers"
+                    ),
+                    said("use a modem with caller ID where the numbers are wanted"),
+                )
             )
         if not self._wants_voice:
-            found.append(f"is not asked for its handset, {_LOOKS_MISSED} (options.handset)")
+            found.append(
+                said("is not asked for its handset, {looks} (options.handset)", looks=_LOOKS_MISSED)
+            )
         elif not self.reports_handset:
             found.append(
-                f"does not go into voice mode and reports no handset, {_LOOKS_MISSED}"
-                " → use a modem that reports it, or set options.handset to no"
+                advised(
+                    said(
+                        "does not go into voice mode and reports no handset, {looks}",
+                        looks=_LOOKS_MISSED,
+                    ),
+                    said("use a modem that reports it, or set options.handset to no"),
+                )
             )
         return found
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from agent.boards.events import ChannelState, DialAnswer, Event
 from agent.boards.link import LinkView
+from agent.language import joined, said
 
 OWN_CHANNEL = 1
 """The only port of a box in a pool, as it knows it."""
@@ -40,8 +41,12 @@ def pooled(views: Mapping[int, LinkView]) -> LinkView:
         last_heard=max(heard, default=None),
         frames=sum(view.frames for view in views.values()),
         bad_frames=sum(view.bad_frames for view in views.values()),
-        trouble="; ".join(
-            f"port {channel}: {view.trouble or 'nothing is heard on ' + view.port}"
+        trouble=joined(
+            said(
+                "port {channel}: {trouble}",
+                channel=channel,
+                trouble=view.trouble or said("nothing is heard on {port}", port=view.port),
+            )
             for channel, view in down.items()
         ),
         channels_up=frozenset(views.keys() - down.keys()) if down else frozenset(),

@@ -13,8 +13,8 @@ from types import TracebackType
 import serial
 
 from agent.boards.driver import baudrate
+from agent.language import Said, marked, said
 from agent.settings import Board
-from agent.text import printable
 
 MOST_READ = 4096
 """Bytes taken in one read: bounds what a driver is handed at once."""
@@ -24,22 +24,24 @@ WRITE_WITHIN = 2.0
 """Seconds in which an order, a few dozen bytes, must have left; longer means a stuck line."""
 
 _ERRORS = (OSError, ValueError, termios.error)
-_HELD = "another program holds {port}; stop that one (fuser {port} names it)"
-_GONE = "{port} vanished; plug the adapter in again, or see what became of the other end"
+_HELD = marked("another program holds {port}; stop that one (fuser {port} names it)")
+_GONE = marked("{port} vanished; plug the adapter in again, or see what became of the other end")
 _NO_DATA = "returned no data"
 """Of pyserial's words, without a number, for a device that hung up."""
 _ADVICE = {
-    errno.ENOENT: "{port} is not there; check that the adapter is plugged in and boards[].port",
-    errno.EACCES: "no permission to open {port}; add the agent's user to the port's group",
-    errno.EPERM: "no permission to open {port}; add the agent's user to the port's group",
+    errno.ENOENT: marked(
+        "{port} is not there; check that the adapter is plugged in and boards[].port"
+    ),
+    errno.EACCES: marked("no permission to open {port}; add the agent's user to the port's group"),
+    errno.EPERM: marked("no permission to open {port}; add the agent's user to the port's group"),
     errno.EAGAIN: _HELD,
     errno.EBUSY: _HELD,
     errno.EIO: _GONE,
     errno.ENODEV: _GONE,
     errno.ENXIO: _GONE,
-    errno.ENOTTY: "{port} is not a serial port; check boards[].port",
-    errno.EISDIR: "{port} is a directory, not a serial port; check boards[].port",
-    errno.ECONNREFUSED: "nothing listens at {port}; check that the serial server runs",
+    errno.ENOTTY: marked("{port} is not a serial port; check boards[].port"),
+    errno.EISDIR: marked("{port} is a directory, not a serial port; check boards[].port"),
+    errno.ECONNREFUSED: marked("nothing listens at {port}; check that the serial server runs"),
 }
 
 
@@ -92,14 +94,14 @@ class Port:
                 exclusive=None if "://" in settings.port else True,
             )
         except _ERRORS as error:
-            raise PortFailed(_why(error, settings.port)) from error
+            raise PortFailed(port_trouble(error, settings.port)) from error
         self._selector = self._selector_for(wake)
         if self._selector is None:
             try:
                 self._serial.timeout = BLOCK_LONGEST
             except _ERRORS as error:
                 self.close()
-                raise PortFailed(_why(error, settings.port)) from error
+                raise PortFailed(port_trouble(error, settings.port)) from error
 
     def __enter__(self) -> Port:
         return self
@@ -129,11 +131,11 @@ class Port:
                     data = self._serial.read(MOST_READ)
             return data
         except _ERRORS as error:
-            raise PortFailed(_why(error, self._name)) from error
+            raise PortFailed(port_trouble(error, self._name)) from error
 
     def write(self, data: bytes) -> None:
         """Send all of it within WRITE_WITHIN seconds or so. Raises PortFailed."""
-        stuck = f"{printable(self._name)} takes no bytes; check flow control and the board"
+        stuck = said("{port} takes no bytes; check flow control and the board", port=self._name)
         try:
             if self._selector is not None and not self._is_writable():
                 raise PortFailed(stuck)
@@ -141,7 +143,7 @@ class Port:
         except serial.SerialTimeoutException as error:
             raise PortFailed(stuck) from error
         except _ERRORS as error:
-            raise PortFailed(_why(error, self._name)) from error
+            raise PortFailed(port_trouble(error, self._name)) from error
 
     def close(self) -> None:
         """Close it, however broken it is."""
@@ -173,19 +175,18 @@ class Port:
         return bool(poll.poll(WRITE_WITHIN * 1000))
 
 
-def _why(error: BaseException, name: str) -> str:
+def port_trouble(error: BaseException, name: str) -> Said:
     """Say in words what failed and what to do; `name` is the port as configured."""
-    port = printable(name)
     cause: BaseException | None = error
     while cause is not None:
         # pyserial wraps the system's error, and at times drops its number.
         number = cause.args[0] if isinstance(cause, termios.error) else _number(cause)
         if number is not None and number in _ADVICE:
-            return _ADVICE[number].format(port=port)
+            return said(_ADVICE[number], port=name)
         cause = cause.__cause__ or cause.__context__
     if _NO_DATA in str(error):
-        return _GONE.format(port=port)
-    return f"{port} fails: {printable(str(error))}"
+        return said(_GONE, port=name)
+    return said("{port} fails: {why}", port=name, why=str(error))
 
 
 def _number(error: BaseException) -> int | None:

@@ -16,6 +16,7 @@ from agent.boards.text_lines import LineReader
 from agent.boards.whozz_line import WhozzLine
 from agent.boards.whozz_records import CallRecord, Detail, Version, parse
 from agent.boards.whozz_setup import AWAY, WhozzSetup
+from agent.language import said
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ class WhozzDriver(Driver):
         """Which switches were off, which still are, and that it can't dial."""
         return [
             *self._setup.findings(),
-            "it never goes off hook, so calls that the platform asks for fail",
+            said("it never goes off hook, so calls that the platform asks for fail"),
         ]
 
     def _introduction(self) -> list[Event]:

@@ -17,7 +17,9 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import Enum, auto
 
+from agent.boards.driver import advised
 from agent.boards.whozz_records import Version
+from agent.language import marked, said
 
 OPTION_APART = 0.05
 """Seconds between two bytes of settings: the box writes them to its non-volatile memory."""
@@ -36,17 +38,17 @@ MOST_UNITS = 50
 """Units of one chain: two lines each, numbered with two digits."""
 
 WANTED = {
-    "E": "echo of commands as at the factory",
-    "c": "a $ before each record, numbers without dashes",
-    "X": "comprehensive records",
-    "d": "detail records: ring, off hook, on hook",
-    "A": "records at a call's start and end",
-    "o": "outgoing calls too",
+    "E": marked("echo of commands as at the factory"),
+    "c": marked("a $ before each record, numbers without dashes"),
+    "X": marked("comprehensive records"),
+    "d": marked("detail records: ring, off hook, on hook"),
+    "A": marked("records at a call's start and end"),
+    "o": marked("outgoing calls too"),
 }
 """Options as they should be set, in the order in which they are (BOARDS.md 1)."""
 MISSED = {
-    "d": "whether a call was answered is known only when it ends",
-    "o": "calls that are made here are not seen",
+    "d": marked("whether a call was answered is known only when it ends"),
+    "o": marked("calls that are made here are not seen"),
 }
 """What is lost with a unit that does not know an option at all."""
 
@@ -148,34 +150,58 @@ class WhozzSetup:
             return []
         if not self._found:
             return [
-                "it does not say how it is set (V) → see that it is set to E c X d A o, or that"
-                " transmit reaches it"
+                advised(
+                    said("it does not say how it is set (V)"),
+                    said("see that it is set to E c X d A o, or that transmit reaches it"),
+                )
             ]
         return [found for unit in self.units for found in self._findings_of(unit)]
 
     def _findings_of(self, unit: Version) -> list[str]:
         before = self._found.get(unit.first_line, unit).options
-        lines = f"the unit of line {unit.first_line}" if len(self.units) > 1 else "it"
-        findings = [
-            f"{lines} keeps option {letter} off ({meaning}) → set it with the maker's program, or"
-            " replace the unit"
+        it = said("it")
+        if len(self.units) > 1:
+            it = said("the unit of line {line}", line=unit.first_line)
+        findings: list[str] = [
+            advised(
+                said(
+                    "{unit} keeps option {letter} off ({meaning})",
+                    unit=it,
+                    letter=letter,
+                    meaning=said(meaning),
+                ),
+                said("set it with the maker's program, or replace the unit"),
+            )
             for letter, meaning in WANTED.items()
             if letter.swapcase() in unit.options
         ]
         findings += [
-            f"{lines} had option {letter} off ({meaning}); it is set now"
+            said(
+                "{unit} had option {letter} off ({meaning}); it is set now",
+                unit=it,
+                letter=letter,
+                meaning=said(meaning),
+            )
             for letter, meaning in WANTED.items()
             if letter.swapcase() in before and letter in unit.options
         ]
         findings += [
-            f"{lines} does not know option {letter} ({WANTED[letter]}): {lost}"
+            said(
+                "{unit} does not know option {letter} ({meaning}): {lost}",
+                unit=it,
+                letter=letter,
+                meaning=said(WANTED[letter]),
+                lost=said(lost),
+            )
             for letter, lost in MISSED.items()
             if letter not in unit.options.lower()
         ]
         if unit.first_line != 1 and len(self.units) == 1:
             findings.append(
-                f"it numbers its lines from {unit.first_line:02} → where no other unit stands"
-                " before it, set its first line to 01"
+                advised(
+                    said("it numbers its lines from {line}", line=f"{unit.first_line:02}"),
+                    said("where no other unit stands before it, set its first line to 01"),
+                )
             )
         return findings
 

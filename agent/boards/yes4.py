@@ -20,6 +20,7 @@ from agent.boards.driver import BoardOptions, Driver
 from agent.boards.events import BoardHello, ChannelState, Event
 from agent.boards.text_lines import LineReader
 from agent.boards.yes4_line import Yes4Line
+from agent.language import said
 
 ANSWER_WITHIN = 1.0
 """Seconds after which another line is asked where one did not answer."""
@@ -119,7 +120,7 @@ class Yes4Driver(Driver):
 
     def findings(self) -> list[str]:
         """What it can't."""
-        return ["it does not dial, so calls that the platform asks for fail"]
+        return [said("it does not dial, so calls that the platform asks for fail")]
 
     def _begin_round(self, now: float) -> None:
         if self.frames == self._frames_before:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import grp
-import os
-import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import serial
-from serial.tools import list_ports
 
-from agent.boards.driver import BoardOptions, Driver, baudrate, find_driver
+from agent.boards.driver import BoardOptions, Driver, baudrate, find_driver, parted
 from agent.boards.events import BoardHello
+from agent.boards.port import port_trouble
+from agent.commands.check_ports import device_fault, held, other_ports
 from agent.commands.findings import Device, Finding
-from agent.config_text import user_name
+from agent.language import Said, counted, said
 from agent.settings import Board
-from agent.text import printable
 
 LISTEN = 6.0
 """Seconds a board may take to say something; the native board's beat comes every 5."""
@@ -30,91 +27,86 @@ WRITE_TIMEOUT = 2.0
 """Seconds; a port that takes nothing for so long is stuck."""
 AFTER_FIRST_FRAME = 3.0
 """Seconds that are left for a board to be set up and to introduce itself once it speaks."""
-MOST_PORTS_NAMED = 8
-"""Other ports that a finding names."""
-
-_PSEUDO_TERMINALS = Path("/dev/pts")
-"""Whoever makes a pseudo-terminal may hold the end that is our port too, and rightly so."""
 
 
 def check_boards(device: Device) -> Iterator[Finding]:
-    """Look at each configured board."""
+    """Look at each configured board: on its port, or through the eyes of the agent that has it."""
     for board in device.settings.boards:
+        if device.daemon is not None:
+            yield from _as_the_daemon_sees_it(board, device)
+            continue
         # The boxes of a pool are looked at one by one.
         for each in board.members().values() or (board,):
             yield from _check_board(each, device)
 
 
-def _check_board(board: Board, device: Device) -> Iterator[Finding]:
-    name = f"board {board.serial} on {board.port}"
-    if "://" not in board.port:
-        fault = _device_fault(Path(board.port), name)
+def _as_the_daemon_sees_it(board: Board, device: Device) -> Iterator[Finding]:
+    """A serial line has one listener: while the agent runs, its own word counts."""
+    for path in board.devices.values():
+        fault = None if "://" in path else device_fault(Path(path), _name(board.serial, path))
         if fault is not None:
             yield fault
             return
-    if device.daemon is not None:
-        yield Finding(f"{name}: held by the running agent ({device.daemon}), as it should be")
-        return
-    holder = "" if "://" in board.port else _holder(Path(board.port))
-    if holder:
-        yield Finding(f"{name}: held by {holder}", "end that program; the agent needs the port")
-        return
+    name = _name(board.serial, board.port or ", ".join(board.devices.values()))
+    boards = device.seen.status.boards if device.seen is not None else ()
+    up = next((each.link == "up" for each in boards if each.serial == board.serial), None)
+    if up is None:
+        yield Finding(
+            said(
+                "{board}: held by the running agent ({daemon}), as it should be",
+                board=name,
+                daemon=str(device.daemon),
+            )
+        )
+    elif up:
+        yield Finding(said("{board}: heard, says the running agent", board=name))
+    else:
+        yield Finding(
+            said(
+                "{board}: not heard, says the running agent: {why}",
+                board=name,
+                why=_why(board, device),
+            ),
+            said(
+                "to have the line listened to: systemctl stop smarttel-agent, smarttel-agent check,"
+                " systemctl start smarttel-agent"
+            ),
+        )
+
+
+def _why(board: Board, device: Device) -> str:
+    for problem in device.seen.status.problems if device.seen is not None else ():
+        if problem.code == "board-down" and problem.values.get("serial") == board.serial:
+            told = problem.said()
+            trouble = told.values.get("trouble") if isinstance(told, Said) else None
+            return trouble if isinstance(trouble, str) else told
+    return said("nothing is heard")
+
+
+def _name(serial: int, port: str) -> str:
+    return said("board {serial} on {port}", serial=serial, port=port)
+
+
+def _check_board(board: Board, device: Device) -> Iterator[Finding]:
+    name = _name(board.serial, board.port)
+    if "://" not in board.port:
+        fault = device_fault(Path(board.port), name) or held(Path(board.port), name)
+        if fault is not None:
+            yield fault
+            return
     try:
         heard = _listen(board, device.clock.monotonic)
     except (serial.SerialException, OSError, ValueError) as error:
         yield Finding(
-            f"{name}: cannot be used: {error}",
-            "see that no other program holds it, that its address is right and its adapter works",
+            said("{board}: cannot be used: {why}", board=name, why=port_trouble(error, board.port)),
+            said(
+                "see that no other program holds it, that its address is right and its adapter"
+                " works"
+            ),
         )
         return
     yield from _heard_findings(board, heard, name, device)
     yield from _told_findings(heard, name)
-
-
-def _device_fault(path: Path, name: str) -> Finding | None:
-    try:
-        status = path.stat()
-    except OSError as error:
-        present = sorted(each.device for each in list_ports.comports())[:MOST_PORTS_NAMED]
-        there = f"there are: {', '.join(present)}" if present else "no serial port is there at all"
-        return Finding(
-            f"{name}: {error.strerror}", f"plug the adapter in or correct the board's port; {there}"
-        )
-    if not stat.S_ISCHR(status.st_mode):
-        return Finding(f"{name}: is not a serial device", "correct the board's port")
-    if not os.access(path, os.R_OK | os.W_OK):
-        group = _group(status.st_gid)
-        return Finding(
-            f"{name}: user {user_name()} may not read and write it",
-            f"add the user to the group {group} (usermod -aG {group} {user_name()}), then log in"
-            " anew",
-        )
-    return None
-
-
-def _group(number: int) -> str:
-    try:
-        return grp.getgrgid(number).gr_name
-    except KeyError:
-        return str(number)
-
-
-def _holder(path: Path) -> str:
-    """Name another process that has the device open, where /proc shows it; "" for none."""
-    target = path.resolve()
-    if target.is_relative_to(_PSEUDO_TERMINALS):
-        return ""
-    for process in Path("/proc").glob("[0-9]*"):
-        if process.name == str(os.getpid()):
-            continue
-        try:
-            held = any(each.readlink() == target for each in (process / "fd").iterdir())
-            if held:
-                command = (process / "comm").read_text("utf-8", "replace").strip()
-                return f"{printable(command)} (pid {process.name})"
-        except OSError:
-            continue  # ended in between, or another user's
-    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +170,8 @@ def _await_hello(
 def _told_findings(heard: _Heard, name: str) -> Iterator[Finding]:
     """What the driver says of its board; what is to be done stands behind an arrow."""
     for sentence in heard.findings:
-        text, _, advice = sentence.partition(" → ")
-        yield Finding(f"{name}: {text}", advice)
+        what, advice = parted(sentence)
+        yield Finding(said("{board}: {what}", board=name, what=what), advice)
 
 
 def _heard_findings(board: Board, heard: _Heard, name: str, device: Device) -> Iterator[Finding]:
@@ -188,47 +180,99 @@ def _heard_findings(board: Board, heard: _Heard, name: str, device: Device) -> I
         return
     if heard.bad_frames > heard.frames:
         yield Finding(
-            f"{name}: {heard.bad_frames} damaged frames, {heard.frames} good ones",
-            "see that cable and plugs sit firmly, far from power lines, and that ground is joined",
+            said(
+                "{board}: {bad} damaged frames, {good} good ones",
+                board=name,
+                bad=heard.bad_frames,
+                good=heard.frames,
+            ),
+            said(
+                "see that cable and plugs sit firmly, far from power lines, and that ground is"
+                " joined"
+            ),
         )
     hello = heard.hello
     if hello is None:
-        yield Finding(f"{name}: speaks, {heard.frames} good frames, {heard.bad_frames} bad")
-        return
-    firmware = printable(hello.firmware)
-    yield Finding(f"{name}: answers; {_ports(hello.channels)}, firmware {firmware}")
-    if hello.serial != board.serial:
-        others = [each for each in device.settings.boards if each.serial == hello.serial]
-        advice = (
-            f"the ports of boards {board.serial} and {hello.serial} look swapped: swap their port"
-            " keys or their cables"
-            if others
-            else f"set this board's serial to {hello.serial}, if the platform knows the box so"
+        yield Finding(
+            said(
+                "{board}: speaks, {good} good frames, {bad} bad",
+                board=name,
+                good=heard.frames,
+                bad=heard.bad_frames,
+            )
         )
-        yield Finding(f"{name}: says that it is box {hello.serial}", advice)
+        return
+    ports = counted("{number} port", "{number} ports", hello.channels)
+    yield Finding(
+        said(
+            "{board}: answers; {ports}, firmware {firmware}",
+            board=name,
+            ports=ports,
+            firmware=hello.firmware,
+        )
+    )
+    if hello.serial != board.serial:
+        yield _another_box(board, hello.serial, name, device)
     if hello.channels != board.channels:
         yield Finding(
-            f"{name}: says that it has {hello.channels} ports, configured are {board.channels}",
-            f"set the board's channels to {hello.channels}",
+            said(
+                "{board}: says that it has {ports}, configured are {configured}",
+                board=name,
+                ports=ports,
+                configured=len(board.numbers),
+            ),
+            said("set the board's channels to {number}", number=hello.channels),
         )
 
 
-def _ports(count: int) -> str:
-    return "1 port" if count == 1 else f"{count} ports"
+def _another_box(board: Board, found: int, name: str, device: Device) -> Finding:
+    text = said("{board}: says that it is box {number}", board=name, number=found)
+    if any(each.serial == found for each in device.settings.boards):
+        return Finding(
+            text,
+            said(
+                "the ports of boards {one} and {other} look swapped: swap their port keys or their"
+                " cables",
+                one=board.serial,
+                other=found,
+            ),
+        )
+    return Finding(
+        text,
+        said("set this board's serial to {number}, if the platform knows the box so", number=found),
+    )
 
 
 def _silence(board: Board, heard: _Heard, name: str) -> Finding:
     if heard.bad_frames:
         return Finding(
-            f"{name}: {heard.bad_frames} damaged frames and no good one within {LISTEN:g} s",
-            f"see that the board's speed is {baudrate(board)} and its driver is {board.driver}",
+            said(
+                "{board}: {bad} damaged frames and no good one within {seconds} s",
+                board=name,
+                bad=heard.bad_frames,
+                seconds=f"{LISTEN:g}",
+            ),
+            said(
+                "see that the board's speed is {baudrate} and its driver is {driver}, and that this"
+                " is its port; {others}",
+                baudrate=baudrate(board),
+                driver=board.driver,
+                others=other_ports(Path(board.port)),
+            ),
         )
     if heard.may_be_silent:
         return Finding(
-            f"{name}: open and silent, as a {board.driver} board may be until a line changes"
+            said(
+                "{board}: open and silent, as a {driver} board may be until a line changes",
+                board=name,
+                driver=board.driver,
+            )
         )
     return Finding(
-        f"{name}: said nothing within {LISTEN:g} s",
-        "see that the box has power, that the cable is in this port, and that receive and transmit"
-        " are not swapped",
+        said("{board}: said nothing within {seconds} s", board=name, seconds=f"{LISTEN:g}"),
+        said(
+            "see that the box has power, that the cable is in this port, and that receive and"
+            " transmit are not swapped; {others}",
+            others=other_ports(Path(board.port)),
+        ),
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agent.clock import Clock
+from agent.commands.status_file import Seen
+from agent.language import ENGLISH, Language
 from agent.settings import Settings
 from agent.text import printable
 
@@ -17,7 +19,7 @@ class Finding:
     """One thing looked at."""
 
     text: str
-    """What is so."""
+    """What is so; a `Said` where it can be told in another language."""
     advice: str = ""
     """What to do about it; empty where all is well."""
 
@@ -26,11 +28,16 @@ class Finding:
         """Whether there is nothing to do."""
         return not self.advice
 
-    def line(self) -> str:
-        """Return the finding as it is printed."""
-        if self.well:
-            return f"ok  {printable(self.text, MOST_TEXT)}"
-        return f"!!  {printable(self.text, MOST_TEXT)} → {printable(self.advice, MOST_TEXT)}"
+    def told(self, language: Language) -> tuple[str, str]:
+        """Return what is so and what to do, fit for a terminal."""
+        words = (language.tell(text) for text in (self.text, self.advice))
+        text, advice = (printable(each, MOST_TEXT) for each in words)
+        return text, advice
+
+    def line(self, language: Language = ENGLISH) -> str:
+        """Return the finding as it is printed where no terminal reads."""
+        text, advice = self.told(language)
+        return f"ok  {text}" if self.well else f"!!  {text} → {advice}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +48,7 @@ class Device:
     clock: Clock
     daemon: str | None
     """Who holds the state directory, such as `pid 812`; None: no daemon runs."""
+    pid: int | None = None
+    """The daemon's process, where it can be told."""
+    seen: Seen | None = None
+    """The running daemon's status, where there is one."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from agent.clock import Clock
+from agent.language import joined
 from agent.settings import Retry
 
 SHORTEST_WAIT = 0.2
@@ -200,7 +201,7 @@ class Gate:
     def view(self) -> GateView:
         """What the status file says of the platform."""
         with self._lock:
-            refusing = "; ".join(filter(None, self._refusing.values()))
+            refusing = joined(self._refusing.values())
             return GateView(self._shut, self._since, self._reason, self._last_good, refusing)
 
     def _asked_for(self, retry_after: float | None) -> float:

@@ -19,6 +19,7 @@ from agent.delivery.outcomes import Blame, Meaning, meaning
 from agent.delivery.pace import SLOW_AFTER, Pace
 from agent.delivery.spread import Spread
 from agent.delivery.turns import Turns
+from agent.language import marked, said
 from agent.ledger import Ledger, LedgerError
 from agent.ledger.rows import Pick
 from agent.parts import Alive, Bell
@@ -32,6 +33,14 @@ NEWEST_SHARE = 0.5
 """Part of the probes that goes to the newest item."""
 WRITE_AGAIN_AFTER = 5.0
 """Seconds between attempts to write an outcome into a ledger that is full or read-only."""
+
+_SLOW = {
+    "record": marked("the platform refused the last {number} records, one after another: {reason}"),
+    "recording": marked(
+        "the platform refused the last {number} recordings, one after another: {reason}"
+    ),
+}
+"""By kind of item."""
 
 log = logging.getLogger(__name__)
 
@@ -257,8 +266,8 @@ class Lane(ABC, Generic[ItemType]):
 
     def _tell_pace(self, number: int, words: str) -> None:
         if self.pace.refused(number, words):
-            slow = f"the platform refused the last {SLOW_AFTER} {self.kind}s, one after another"
-            self.around.gate.refuses(self.kind, f"{slow}: {words}")
+            slow = said(_SLOW[self.kind], number=SLOW_AFTER, reason=words)
+            self.around.gate.refuses(self.kind, slow)
             log.warning("%s; they go one at a time until one is taken", slow)
 
     def _write_down(self, write: Callable[[], None], stop: threading.Event, alive: Alive) -> None:

@@ -12,6 +12,7 @@ from agent.calls import Call, Direction
 from agent.clock import EARLIEST_TRUE_TIME, Stamp, TrustedClock
 from agent.delivery.lane import Lane, Surroundings
 from agent.delivery.outcomes import Meaning, Remedy
+from agent.language import said
 from agent.ledger.rows import RecordToSend, StoredCall
 from agent.parts import Alive
 from agent.platform.client import PlatformClient
@@ -100,7 +101,7 @@ class RecordLane(Lane[RecordToSend]):
         """Fix what the record says, durably, before it leaves for the first time."""
         satellite = self._satellite()
         if satellite is None:
-            words = "the gateway's MAC address is not known: no network interface tells it"
+            words = said("the gateway's MAC address is not known: no network interface tells it")
             raise PlatformFailure(FailureKind.IDENTITY_UNKNOWN, words)
         with self.around.ledger.transaction():
             stored = self._with_true_times(self._with_evidence(item.stored))

@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from agent.clock import EARLIEST_TRUE_TIME, Clock
+from agent.language import said
 from agent.ledger.salvage import salvage
 from agent.ledger.store import (
     IDS_PER_SECOND,
@@ -78,7 +79,7 @@ def damaged_ledgers(directory: Path) -> list[Path]:
 def _open(path: Path, clock: Clock, *, beside: bool = False) -> Store:
     existed = path.exists()
     if beside and not existed:
-        raise LedgerError(f"{path}: there is no ledger yet")
+        raise LedgerError(said("{path}: there is no ledger yet", path=str(path)))
     with translated(path):
         if existed and path.stat().st_size == 0:
             raise LedgerDamaged("the file is empty")
@@ -191,12 +192,17 @@ def _check_pages(store: Store, unclean: bool) -> None:
 def _require_present_format(store: Store) -> None:
     application = store.row("PRAGMA application_id")
     if application is None or application[0] != APPLICATION_ID:
-        raise LedgerError(f"{store.path} is not a ledger of this agent")
+        raise LedgerError(said("{path} is not a ledger of this agent", path=str(store.path)))
     version, newest = _version(store), len(_schemas())
     if version != newest:
         raise LedgerError(
-            f"{store.path} has format {version} and this command reads format {newest}:"
-            " use the command of the agent that runs, or start the agent first"
+            said(
+                "{path} has format {version} and this command reads format {newest}: use the"
+                " command of the agent that runs, or start the agent first",
+                path=str(store.path),
+                version=version,
+                newest=newest,
+            )
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from agent.calls import Call, Direction
 from agent.clock import Stamp
+from agent.language import marked
 
 PLATFORM = "platform"
 """The one target there is: states stand by (item, target), so another can be added."""
@@ -16,15 +17,15 @@ PLATFORM = "platform"
 class State(StrEnum):
     """Where a delivery stands, in words for people."""
 
-    WAITING_FOR_RECORDING = "waiting for its recording"
-    RECORD_TO_SEND = "record to be sent"
-    RECORD_SENT = "record sent"
-    WAITING_FOR_CALL = "waiting for its call"
-    WAITING_FOR_RECORD = "waiting for its record"
-    RECORDING_TO_SEND = "recording to be sent"
-    DELIVERED = "delivered"
-    KEPT = "kept, not sent"
-    MISSING = "its file is missing"
+    WAITING_FOR_RECORDING = marked("waiting for its recording")
+    RECORD_TO_SEND = marked("record to be sent")
+    RECORD_SENT = marked("record sent")
+    WAITING_FOR_CALL = marked("waiting for its call")
+    WAITING_FOR_RECORD = marked("waiting for its record")
+    RECORDING_TO_SEND = marked("recording to be sent")
+    DELIVERED = marked("delivered")
+    KEPT = marked("kept, not sent")
+    MISSING = marked("its file is missing")
 
 
 SENDABLE = frozenset({State.WAITING_FOR_RECORDING, State.RECORD_TO_SEND, State.RECORDING_TO_SEND})

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from agent.clock import EARLIEST_TRUE_TIME, Clock
+from agent.language import said, text_of
+from agent.system_words import known, system_words
 
 Row = tuple[Any, ...]
 
@@ -167,7 +169,9 @@ class Store:
 
     def _require_whole(self) -> None:
         if self._torn:
-            raise LedgerError(f"{self.path}: one of several steps failed, so none is written")
+            raise LedgerError(
+                said("{path}: one of several steps failed, so none is written", path=str(self.path))
+            )
 
     def _execute(self, sql: str, parameters: Sequence[object] = ()) -> sqlite3.Cursor:
         with self._watched():
@@ -179,7 +183,7 @@ class Store:
             with translated(self.path):
                 yield
         except LedgerError as error:
-            self.trouble = str(error)
+            self.trouble = text_of(error)
             self.damaged |= isinstance(error, LedgerDamaged)
             raise
 
@@ -202,6 +206,7 @@ def translated(path: Path) -> Iterator[None]:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in _DAMAGE:
             raise LedgerDamaged(str(error)) from error
-        raise LedgerError(f"{path}: {error}") from error
+        why = known(str(error))
+        raise LedgerError(said("{path}: {why}", path=str(path), why=why)) from error
     except OSError as error:
-        raise LedgerError(f"{path}: {error.strerror or error}") from error
+        raise LedgerError(said("{path}: {why}", path=str(path), why=system_words(error))) from error

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from agent.language import said
 from agent.platform.failures import FailureKind, PlatformFailure
 from agent.platform.wire import Answer
 from agent.text import printable
@@ -71,7 +72,7 @@ def parse_answer(body: bytes, hide: Callable[[str], str] = str) -> Answer:
             data=_decoded(wire.data),
         )
     except RecursionError:
-        raise _unusable("is nested too deeply") from None
+        raise _unusable(said("is nested too deeply")) from None
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise _unusable(_what_it_is(body)) from None
 
@@ -118,9 +119,12 @@ def _status(wire: _Wire, message: str) -> int:
         return found
     if says_authentication_failed(message):
         raise PlatformFailure(
-            FailureKind.AUTHENTICATION, f"the platform does not accept the account: {message}"
+            FailureKind.AUTHENTICATION,
+            said("the platform does not accept the account: {message}", message=message),
         )
-    raise _unusable("has no usable status" + (f"; its message: {message}" if message else ""))
+    if message:
+        raise _unusable(said("has no usable status; its message: {message}", message=message))
+    raise _unusable(said("has no usable status"))
 
 
 def _time(value: object) -> float | None:
@@ -138,11 +142,11 @@ def _callid(raw: msgspec.Raw) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise _unusable(f"has a callid that is {_kind(value)} and not text")
+        raise _unusable(said("has a callid that is {kind} and not text", kind=_kind(value)))
     if len(value) > MOST_CALLID:
-        raise _unusable(f"has a callid of more than {MOST_CALLID} characters")
+        raise _unusable(said("has a callid of more than {number} characters", number=MOST_CALLID))
     if printable(value, MOST_CALLID) != value:
-        raise _unusable("has a callid with control characters")
+        raise _unusable(said("has a callid with control characters"))
     return value if value.strip() else None
 
 
@@ -159,21 +163,26 @@ def _period(value: object) -> str | None:
 
 
 def _kind(value: object) -> str:
-    names = {bool: "true or false", float: "a fraction", list: "a list", dict: "an object"}
-    return names.get(type(value), "something else")
+    names = {
+        bool: said("true or false"),
+        float: said("a fraction"),
+        list: said("a list"),
+        dict: said("an object"),
+    }
+    return names.get(type(value), said("something else"))
 
 
 def _what_it_is(body: bytes) -> str:
     start = body[:64].removeprefix(_BOM).lstrip()
     if not body.strip():
-        return "is empty"
+        return said("is empty")
     if start.startswith(b"<"):
-        return (
+        return said(
             "is a web page and not JSON; is the URL right, and does something on the way, such as"
             " a log-in page, answer in the platform's place?"
         )
-    return "is not a JSON object in UTF-8"
+    return said("is not a JSON object in UTF-8")
 
 
 def _unusable(what: str) -> PlatformFailure:
-    return PlatformFailure(FailureKind.UNUSABLE, f"the platform's answer {what}")
+    return PlatformFailure(FailureKind.UNUSABLE, said("the platform's answer {what}", what=what))

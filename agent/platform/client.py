@@ -8,6 +8,7 @@ from typing import BinaryIO
 from urllib.parse import parse_qsl, quote, quote_plus, urlsplit
 
 from agent.clock import Clock
+from agent.language import said
 from agent.platform.failures import FailureKind, PlatformFailure
 from agent.platform.judging import judge
 from agent.platform.listing import Listing, read_listing
@@ -121,7 +122,9 @@ class PlatformClient:
         if not satellite:
             raise PlatformFailure(
                 FailureKind.IDENTITY_UNKNOWN,
-                "the gateway's MAC address is not known; set identity.satellite or .interface",
+                said(
+                    "the gateway's MAC address is not known; set identity.satellite or .interface"
+                ),
             )
         return satellite
 

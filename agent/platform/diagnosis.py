@@ -16,8 +16,10 @@ from dataclasses import dataclass
 import requests
 import urllib3.exceptions
 
+from agent.language import marked, said
 from agent.platform.connections import Line, Phase
 from agent.platform.failures import FailureKind, PlatformFailure
+from agent.system_words import known
 
 MOST_CAUSES = 32
 """Links of a chain of exceptions that are looked at; urllib3 and requests make about six."""
@@ -31,26 +33,49 @@ _UNREACHABLE = frozenset(
         errno.EADDRNOTAVAIL,
     }
 )
-_CLOCK_HINT = "; is the gateway's own clock right?"
+NOT_YET_VALID = marked(
+    "the platform's certificate is not valid yet; is the gateway's own clock right?"
+)
+EXPIRED = marked("the platform's certificate has expired; is the gateway's own clock right?")
+SELF_SIGNED = marked("the platform's certificate is signed by itself; set platform.ca_file to it")
+UNKNOWN_AUTHORITY = marked(
+    "the platform's certificate comes from an unknown authority; set platform.ca_file"
+)
+WRONG_HOST = marked("the platform's certificate is for another host name than that in platform.url")
+WRONG_ADDRESS = marked(
+    "the platform's certificate is for another address than that in platform.url"
+)
+NO_TLS = marked("the platform does not speak TLS on this port; is http meant, and not https?")
+
 _CERTIFICATE_WORDS = {
-    9: "the platform's certificate is not valid yet" + _CLOCK_HINT,
-    10: "the platform's certificate has expired" + _CLOCK_HINT,
-    18: "the platform's certificate is signed by itself; set platform.ca_file to it",
-    19: "the platform's certificate comes from an unknown authority; set platform.ca_file",
-    20: "the platform's certificate comes from an unknown authority; set platform.ca_file",
-    21: "the platform's certificate comes from an unknown authority; set platform.ca_file",
-    62: "the platform's certificate is for another host name than that in platform.url",
-    64: "the platform's certificate is for another address than that in platform.url",
+    9: NOT_YET_VALID,
+    10: EXPIRED,
+    18: SELF_SIGNED,
+    19: UNKNOWN_AUTHORITY,
+    20: UNKNOWN_AUTHORITY,
+    21: UNKNOWN_AUTHORITY,
+    62: WRONG_HOST,
+    64: WRONG_ADDRESS,
 }
 """By OpenSSL's X509_V_ERR number."""
-_NO_TLS = "the platform does not speak TLS on this port; is http meant, and not https?"
 _TLS_WORDS = {
-    "WRONG_VERSION_NUMBER": _NO_TLS,
-    "HTTP_REQUEST": _NO_TLS,
-    "RECORD_LAYER_FAILURE": _NO_TLS,
-    "NO_CERTIFICATE_OR_CRL_FOUND": "the file that platform.ca_file names holds no certificate",
+    "WRONG_VERSION_NUMBER": NO_TLS,
+    "HTTP_REQUEST": NO_TLS,
+    "RECORD_LAYER_FAILURE": NO_TLS,
+    "NO_CERTIFICATE_OR_CRL_FOUND": marked(
+        "the file that platform.ca_file names holds no certificate"
+    ),
 }
 """By OpenSSL's reason."""
+
+
+_CUT = marked("the connection was cut: {why}")
+_CUT_WORDS = {
+    Phase.CONNECTING: marked("the connection was cut while it was being made: {why}"),
+    Phase.SENDING: marked("the connection was cut while the request was being sent: {why}"),
+    Phase.AWAITING: marked("the connection was cut before an answer came: {why}"),
+    Phase.ANSWERING: marked("the connection was cut in the middle of the answer: {why}"),
+}
 
 
 def failure_of(error: Exception, line: Line, connect_timeout: float) -> PlatformFailure:
@@ -63,13 +88,13 @@ def failure_of(error: Exception, line: Line, connect_timeout: float) -> Platform
             if isinstance(cause, row.types) and row.applies(cause, line):
                 return PlatformFailure(row.kind, row.words(cause, line, connect_timeout))
     return PlatformFailure(
-        FailureKind.CONNECTION_CUT, f"the request failed: {type(error).__name__}"
+        FailureKind.CONNECTION_CUT, said("the request failed: {kind}", kind=type(error).__name__)
     )
 
 
 def abandoned() -> PlatformFailure:
     """The gateway itself ended the exchange."""
-    return PlatformFailure(FailureKind.ABANDONED, "stopped by the gateway")
+    return PlatformFailure(FailureKind.ABANDONED, said("stopped by the gateway"))
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -92,13 +117,13 @@ class _Row:
     applies: Callable[[BaseException, Line], bool] = lambda _cause, _line: True
 
 
-def _said(text: str) -> Callable[[BaseException, Line, float], str]:
+def _always(text: str) -> Callable[[BaseException, Line, float], str]:
     return lambda _cause, _line, _connect: text
 
 
 def _system_words(cause: BaseException) -> str:
     words = getattr(cause, "strerror", None)
-    return words if isinstance(words, str) and words else type(cause).__name__
+    return known(words) if isinstance(words, str) and words else type(cause).__name__
 
 
 def _inner_words(cause: BaseException) -> str:
@@ -117,46 +142,52 @@ def _unreachable(cause: BaseException, line: Line) -> bool:
 def _certificate_words(cause: BaseException, _line: Line, _connect: float) -> str:
     code = getattr(cause, "verify_code", None)
     detail = getattr(cause, "verify_message", None) or "unknown"
-    known = _CERTIFICATE_WORDS.get(code) if isinstance(code, int) else None
-    return known or f"the platform's certificate is not accepted: {detail}"
+    words = _CERTIFICATE_WORDS.get(code) if isinstance(code, int) else None
+    if words is not None:
+        return said(words)
+    return said("the platform's certificate is not accepted: {detail}", detail=detail)
 
 
 def _tls_words(cause: BaseException, _line: Line, _connect: float) -> str:
     reason = getattr(cause, "reason", None)
     if not isinstance(reason, str):
-        return "TLS failed"
-    return _TLS_WORDS.get(reason, f"TLS failed: {reason.replace('_', ' ').lower()}")
+        return said("TLS failed")
+    if reason in _TLS_WORDS:
+        return said(_TLS_WORDS[reason])
+    return said("TLS failed: {reason}", reason=reason.replace("_", " ").lower())
 
 
 def _cut_words(cause: BaseException, line: Line, _connect: float) -> str:
-    when = {
-        Phase.CONNECTING: "while it was being made",
-        Phase.SENDING: "while the request was being sent",
-        Phase.AWAITING: "before an answer came",
-        Phase.ANSWERING: "in the middle of the answer",
-    }.get(line.phase, "")
-    if line.send_error is not None:
-        when = "while the request was being sent"
-    why = _system_words(cause) if isinstance(cause, OSError) else "closed by the platform"
-    return f"the connection was cut {when}: {why}"
+    phase = Phase.SENDING if line.send_error is not None else line.phase
+    own = isinstance(cause, OSError)
+    why = _system_words(cause) if own else said("closed by the platform")
+    return said(_CUT_WORDS.get(phase, _CUT), why=why)
 
 
 def _late_words(_cause: BaseException, line: Line, _connect: float) -> str:
     if line.send_error is not None or line.phase == Phase.SENDING:
-        return f"the platform took no more of the request for {line.read_timeout:g} s"
-    part = "whole answer" if line.phase == Phase.ANSWERING else "answer"
-    return f"no {part} within {line.read_timeout:g} s"
+        return said(
+            "the platform took no more of the request for {seconds} s",
+            seconds=f"{line.read_timeout:g}",
+        )
+    if line.phase == Phase.ANSWERING:
+        return said("no whole answer within {seconds} s", seconds=f"{line.read_timeout:g}")
+    return said("no answer within {seconds} s", seconds=f"{line.read_timeout:g}")
 
 
 _TIMEOUTS = (TimeoutError, urllib3.exceptions.TimeoutError, requests.Timeout)
 _TABLE = (
     _Row(
-        (socket.gaierror, urllib3.exceptions.NameResolutionError),
+        (socket.gaierror,),
         FailureKind.NO_SUCH_HOST,
-        lambda cause, _line, _connect: (
-            "the host name of platform.url was not found"
-            + (f": {_system_words(cause)}" if isinstance(cause, socket.gaierror) else "")
+        lambda cause, _line, _connect: said(
+            "the host name of platform.url was not found: {why}", why=_system_words(cause)
         ),
+    ),
+    _Row(
+        (urllib3.exceptions.NameResolutionError,),
+        FailureKind.NO_SUCH_HOST,
+        _always(said("the host name of platform.url was not found")),
     ),
     _Row(
         (
@@ -167,19 +198,19 @@ _TABLE = (
             urllib3.exceptions.LocationValueError,
         ),
         FailureKind.NO_SUCH_HOST,
-        _said("platform.url has no usable host name"),
+        _always(said("platform.url has no usable host name")),
         _connecting,
     ),
     _Row(
         (ConnectionRefusedError,),
         FailureKind.CONNECTION_REFUSED,
-        _said("the platform's host refuses the connection: nothing listens on this port"),
+        _always(said("the platform's host refuses the connection: nothing listens on this port")),
     ),
     _Row(
         (OSError,),
         FailureKind.CONNECTION_REFUSED,
-        lambda cause, _line, _connect: (
-            f"the platform's host cannot be reached: {_system_words(cause)}"
+        lambda cause, _line, _connect: said(
+            "the platform's host cannot be reached: {why}", why=_system_words(cause)
         ),
         _unreachable,
     ),
@@ -187,7 +218,9 @@ _TABLE = (
     _Row(
         _TIMEOUTS,
         FailureKind.CONNECT_TIMEOUT,
-        lambda _cause, _line, connect: f"no connection within {connect:g} s",
+        lambda _cause, _line, connect: said(
+            "no connection within {seconds} s", seconds=f"{connect:g}"
+        ),
         # urllib3 1.26 derives every error of a new connection from its connect time-out.
         lambda cause, line: (
             line.phase <= Phase.CONNECTING
@@ -198,7 +231,7 @@ _TABLE = (
     _Row(
         (ssl.SSLEOFError, ssl.SSLZeroReturnError),
         FailureKind.TLS,
-        _said("the platform broke off the TLS handshake; does it speak TLS on this port?"),
+        _always(said("the platform broke off the TLS handshake; does it speak TLS on this port?")),
         _connecting,
     ),
     _Row((ssl.SSLEOFError, ssl.SSLZeroReturnError), FailureKind.CONNECTION_CUT, _cut_words),
@@ -206,12 +239,14 @@ _TABLE = (
     _Row(
         (urllib3.exceptions.SSLError,),
         FailureKind.TLS,
-        lambda cause, _line, _connect: f"platform.ca_file cannot be used: {_inner_words(cause)}",
+        lambda cause, _line, _connect: said(
+            "platform.ca_file cannot be used: {why}", why=_inner_words(cause)
+        ),
     ),
     _Row(
         (OSError,),
         FailureKind.TLS,
-        _said("the file that platform.ca_file names is not there"),
+        _always(said("the file that platform.ca_file names is not there")),
         # requests looks for the file before anything else happens.
         lambda cause, line: (
             line.phase == Phase.BEFORE and not isinstance(cause, requests.RequestException)
@@ -225,7 +260,9 @@ _TABLE = (
     _Row(
         (OSError,),
         FailureKind.CONNECTION_REFUSED,
-        lambda cause, _line, _connect: f"no connection could be made: {_system_words(cause)}",
+        lambda cause, _line, _connect: said(
+            "no connection could be made: {why}", why=_system_words(cause)
+        ),
         lambda cause, line: (
             line.phase == Phase.CONNECTING and not isinstance(cause, requests.RequestException)
         ),
@@ -233,7 +270,7 @@ _TABLE = (
     _Row(
         (http.client.HTTPException, urllib3.exceptions.HTTPError, ValueError),
         FailureKind.UNUSABLE,
-        _said("the platform's answer is not proper HTTP"),
+        _always(said("the platform's answer is not proper HTTP")),
         lambda _cause, line: line.phase == Phase.ANSWERING,
     ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from agent.language import Said
 from agent.platform.wire import Answer
 from agent.text import printable
 
@@ -60,7 +61,9 @@ class PlatformFailure(Exception):
         answer: Answer | None = None,
     ) -> None:
         self.kind = kind
-        self.message = printable(message, MOST_MESSAGE)
+        # A text of ours keeps what it needs to be told in another language.
+        own = isinstance(message, Said)
+        self.message = message if own else printable(message, MOST_MESSAGE)
         self.status = status
         self.http_status = http_status
         self.retry_after = retry_after

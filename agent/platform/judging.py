@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from agent.language import Said, marked, said
 from agent.platform.answers import (
     AUTHENTICATION_CODES,
     Answer,
@@ -33,30 +34,33 @@ _HTTP_KINDS = {
     429: FailureKind.TOO_MANY,
 }
 _HTTP_WORDS = {
-    FailureKind.REDIRECT: "the platform points elsewhere, and redirects are not followed;"
-    " is platform.url right, or does a log-in page stand before it?",
-    FailureKind.AUTHENTICATION: "the platform does not accept the account",
-    FailureKind.TOO_MANY: "the platform asks for fewer requests",
-    FailureKind.HTTP_ERROR: "the platform answers with an HTTP error",
+    FailureKind.REDIRECT: marked(
+        "the platform points elsewhere, and redirects are not followed;"
+        " is platform.url right, or does a log-in page stand before it?"
+    ),
+    FailureKind.AUTHENTICATION: marked("the platform does not accept the account"),
+    FailureKind.TOO_MANY: marked("the platform asks for fewer requests"),
+    FailureKind.HTTP_ERROR: marked("the platform answers with an HTTP error"),
 }
 _HTTP_ERROR_WORDS = {
-    400: "the platform finds the request wrong",
-    404: "nothing stands at platform.url on the platform",
-    405: "what stands at platform.url takes no POST",
-    413: "the platform finds it too large",
-    415: "the platform takes no such file",
-    422: "the platform finds the request wrong",
-    500: "the platform's program failed",
-    502: "the platform behind its proxy is down",
-    503: "the platform is not available just now",
-    504: "the platform behind its proxy does not answer",
+    400: marked("the platform finds the request wrong"),
+    404: marked("nothing stands at platform.url on the platform"),
+    405: marked("what stands at platform.url takes no POST"),
+    413: marked("the platform finds it too large"),
+    415: marked("the platform takes no such file"),
+    422: marked("the platform finds the request wrong"),
+    500: marked("the platform's program failed"),
+    502: marked("the platform behind its proxy is down"),
+    503: marked("the platform is not available just now"),
+    504: marked("the platform behind its proxy does not answer"),
 }
 _STATUS_WORDS = {
-    3001: "the data matches nothing that the platform holds for this gateway",
-    3002: "the gateway's MAC address is missing",
-    3003: "the platform does not find the gateway or the record",
+    3001: marked("the data matches nothing that the platform holds for this gateway"),
+    3002: marked("the gateway's MAC address is missing"),
+    3003: marked("the platform does not find the gateway or the record"),
 }
 """PROTOCOL.md 2.5."""
+_REFUSED_WORDS = marked("the platform refuses")
 
 
 def judge(
@@ -81,7 +85,7 @@ def judge(
     if callid_due and answer.callid is None:
         raise PlatformFailure(
             FailureKind.UNUSABLE,
-            "the platform's answer says success and has no callid",
+            said("the platform's answer says success and has no callid"),
             status=0,
             http_status=http.status,
             answer=answer,
@@ -118,10 +122,10 @@ def _http_failure(http: HttpAnswer, wall: float, hide: Callable[[str], str]) -> 
     words = _HTTP_WORDS[kind]
     if kind is FailureKind.HTTP_ERROR:
         words = _HTTP_ERROR_WORDS.get(http.status, words)
-    words = f"{words} (HTTP {http.status})"
+    message = "" if answer is None else answer.message
     return PlatformFailure(
         kind,
-        f"{words}: {answer.message}" if answer is not None and answer.message else words,
+        _with_message(said("{words} (HTTP {code})", words=said(words), code=http.status), message),
         status=None if answer is None else answer.status,
         http_status=http.status,
         retry_after=retry_after(http.retry_after, http.date, wall),
@@ -131,18 +135,23 @@ def _http_failure(http: HttpAnswer, wall: float, hide: Callable[[str], str]) -> 
 
 def _refusal(answer: Answer, http: HttpAnswer, wall: float) -> PlatformFailure:
     if _blames_account(answer):
-        kind, words = FailureKind.AUTHENTICATION, "the platform does not accept the account"
+        kind, words = FailureKind.AUTHENTICATION, _HTTP_WORDS[FailureKind.AUTHENTICATION]
     else:
-        kind, words = FailureKind.REFUSED, _STATUS_WORDS.get(answer.status, "the platform refuses")
-    words = f"{words} (status {answer.status})"
+        kind, words = FailureKind.REFUSED, _STATUS_WORDS.get(answer.status, _REFUSED_WORDS)
+    coded = said("{words} (status {code})", words=said(words), code=answer.status)
     return PlatformFailure(
         kind,
-        f"{words}: {answer.message}" if answer.message else words,
+        _with_message(coded, answer.message),
         status=answer.status,
         http_status=http.status,
         retry_after=retry_after(http.retry_after, http.date, wall),
         answer=answer,
     )
+
+
+def _with_message(words: Said, message: str) -> Said:
+    """Our words, and behind them the platform's own, where it has any."""
+    return said("{words}: {message}", words=words, message=message) if message else words
 
 
 def _blames_account(answer: Answer) -> bool:

@@ -13,6 +13,7 @@ import urllib3.exceptions
 
 from agent import __version__
 from agent.clock import Clock
+from agent.language import said
 from agent.platform.connections import Line, LineAdapter, Phase
 from agent.platform.diagnosis import abandoned, failure_of
 from agent.platform.failures import FailureKind, PlatformFailure
@@ -119,7 +120,7 @@ class Transport:
             if not self._line.sent:
                 raise PlatformFailure(
                     FailureKind.CONNECTION_CUT,
-                    "the platform answered and closed before it had the whole request",
+                    said("the platform answered and closed before it had the whole request"),
                     http_status=response.status_code,
                 )
             return _http_answer(response, _body(response))
@@ -197,13 +198,13 @@ def _body(response: requests.Response) -> bytes:
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     decode = _DECODERS.get(encoding)
     if decode is None:
-        raise _unusable("is in an encoding that was not asked for")
+        raise _unusable(said("is in an encoding that was not asked for"))
     try:
         decoded = decode(body)
     except zlib.error:
-        raise _unusable("says it is compressed and is not") from None
+        raise _unusable(said("says it is compressed and is not")) from None
     if max(len(body), len(decoded)) > MOST_ANSWER:
-        raise _unusable("is larger than 1 MiB")
+        raise _unusable(said("is larger than 1 MiB"))
     return decoded
 
 
@@ -234,4 +235,4 @@ _DECODERS: dict[str, Callable[[bytes], bytes]] = {
 
 
 def _unusable(what: str) -> PlatformFailure:
-    return PlatformFailure(FailureKind.UNUSABLE, f"the platform's answer {what}")
+    return PlatformFailure(FailureKind.UNUSABLE, said("the platform's answer {what}", what=what))

@@ -9,6 +9,9 @@ from enum import IntEnum
 from pathlib import Path
 from types import MappingProxyType
 
+from agent.language import Said, said
+from agent.system_words import system_words
+
 MEBIBYTE = 1024 * 1024
 LEAST_FREE = MEBIBYTE
 """Bytes; with less free, a disk is full: a minute of telephone audio does not fit."""
@@ -37,7 +40,7 @@ class Disk:
     """Left to programs that are not root's."""
     status: DiskStatus
     reason: str
-    """What is wrong, in words; empty where nothing is."""
+    """What is wrong, in words that can be told in another language; empty where nothing is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +81,9 @@ def look(
     try:
         directory.stat()
     except (FileNotFoundError, NotADirectoryError):
-        return _fault(DiskStatus.NO_DISK, f"{directory} does not exist")
+        return _fault(DiskStatus.NO_DISK, said("{path} does not exist", path=str(directory)))
     except OSError as error:
-        return _fault(DiskStatus.NOT_WRITABLE, f"{directory}: {error.strerror}")
+        return _fault(DiskStatus.NOT_WRITABLE, _path_error(directory, error))
     return _measured(directory)
 
 
@@ -104,7 +107,8 @@ def _measured(directory: Path) -> Disk:
             next(entries, None)
         found = os.statvfs(directory)
     except OSError as error:
-        return _fault(DiskStatus.NOT_WRITABLE, f"{directory} can't be read: {error.strerror}")
+        why = said("{path} can't be read: {why}", path=str(directory), why=system_words(error))
+        return _fault(DiskStatus.NOT_WRITABLE, why)
     status, reason = _judged(directory, found)
     used = found.f_blocks - found.f_bfree
     usable = used + found.f_bavail
@@ -119,27 +123,28 @@ def _measured(directory: Path) -> Disk:
 
 def _judged(directory: Path, found: os.statvfs_result) -> tuple[DiskStatus, str]:
     free = found.f_bavail * found.f_frsize
+    path = str(directory)
     faults = (
         (
             bool(found.f_flag & os.ST_RDONLY),
             DiskStatus.NOT_WRITABLE,
-            f"the file system of {directory} is read-only",
+            said("the file system of {path} is read-only", path=path),
         ),
         (
             not os.access(directory, os.W_OK | os.X_OK),
             DiskStatus.NOT_WRITABLE,
-            f"{directory} may not be written to by this user",
+            said("{path} may not be written to by this user", path=path),
         ),
         # Some file systems have no blocks or no inodes to count: they say 0 of 0.
         (
             found.f_blocks > 0 and free < LEAST_FREE,
             DiskStatus.FULL,
-            f"the disk of {directory} is full: {free} bytes are left",
+            said("the disk of {path} is full: {number} bytes are left", path=path, number=free),
         ),
         (
             found.f_files > 0 and found.f_favail == 0,
             DiskStatus.FULL,
-            f"the disk of {directory} is full: no inode is left, so no file can be made",
+            said("the disk of {path} is full: no inode is left, so no file can be made", path=path),
         ),
     )
     for applies, status, reason in faults:
@@ -153,9 +158,18 @@ def _not_mounted(expected: _Expected, devices: Path) -> Disk:
     if device is not None and not device.exists():
         return _fault(
             DiskStatus.NO_DISK,
-            f"no disk for {expected.mount_point}: {expected.device} is not there",
+            said(
+                "no disk for {path}: {device} is not there",
+                path=expected.mount_point,
+                device=expected.device,
+            ),
         )
-    return _fault(DiskStatus.NOT_MOUNTED, f"nothing is mounted on {expected.mount_point}")
+    why = said("nothing is mounted on {path}", path=expected.mount_point)
+    return _fault(DiskStatus.NOT_MOUNTED, why)
+
+
+def _path_error(path: Path, error: OSError) -> Said:
+    return said("{path}: {why}", path=str(path), why=system_words(error))
 
 
 def _fault(status: DiskStatus, reason: str) -> Disk:

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agent.language import said
 from agent.recordings.audio import Audio, inspect
 from agent.recordings.candidates import Candidate
 from agent.recordings.files import NotARecording, folder_of, open_recording
 from agent.recordings.finished import Seen, is_finished, open_for_writing
 from agent.recordings.names import NameFacts, display_name
 from agent.recordings.scanning import SeenFile, seen_file
+from agent.system_words import system_words
 
 LONGEST_WAIT = 30.0
 """Seconds between looks at a file that keeps growing; its close is an event, so this is a net."""
@@ -117,7 +119,8 @@ class Judge:
             return
         except OSError as error:
             shown = display_name(relative, candidate.facts, masked=True)
-            judgement.unreadable[relative] = f"{shown}: {error.strerror}"
+            why = system_words(error)
+            judgement.unreadable[relative] = said("{path}: {why}", path=shown, why=why)
             return
         if after is None or self.refresh(candidate, after, now):
             self.put_off(candidate, now, growing=True)

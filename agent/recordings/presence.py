@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from agent.language import said
 from agent.recordings.files import Identity
 from agent.recordings.hints import HintBox, TreeWatch, identity_of
 from agent.recordings.troubles import Troubles
+from agent.system_words import system_words
 
 
 class Presence:
@@ -38,7 +40,8 @@ class Presence:
             self._identity = None
             self.close()
             self._troubles.note(
-                "directory", f"the recording directory can't be read: {error.strerror}"
+                "directory",
+                said("the recording directory can't be read: {why}", why=system_words(error)),
             )
             return False
         self._troubles.over("directory")
@@ -58,8 +61,11 @@ class Presence:
         except OSError as error:
             self._troubles.note(
                 "watch",
-                f"no events from the recording directory ({error.strerror}), so recordings are"
-                " found by scans alone, later; a higher fs.inotify.max_user_watches may help",
+                said(
+                    "no events from the recording directory ({why}), so recordings are found by"
+                    " scans alone, later; a higher fs.inotify.max_user_watches may help",
+                    why=system_words(error),
+                ),
             )
         else:
             self._troubles.over("watch")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from agent.language import Said, joined, said
 from agent.text import printable
 
 _LOG = logging.getLogger(__name__)
@@ -30,8 +31,10 @@ class Troubles:
 
     def words(self) -> str | None:
         """All that hinders just now; None where nothing does."""
-        return "; ".join(_words(*one) for one in tuple(self._by_topic.values())) or None
+        return joined(_words(*one) for one in tuple(self._by_topic.values())) or None
 
 
 def _words(trouble: str, detail: str) -> str:
-    return printable(f"{trouble}: {detail}" if detail else trouble)
+    if detail:
+        return said("{trouble}: {detail}", trouble=trouble, detail=detail)
+    return trouble if isinstance(trouble, Said) else printable(trouble)

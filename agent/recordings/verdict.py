@@ -6,15 +6,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+from agent.language import marked
+
 
 class Verdict(StrEnum):
     """Whether a file can go as a recording."""
 
-    GOOD = "good"
-    CUT_OFF = "cut off"
+    GOOD = marked("good")
+    CUT_OFF = marked("cut off")
     """There is audio, and its recorder did not finish the file; it goes, untouched."""
-    EMPTY = "empty"
-    FOREIGN = "not audio"
+    EMPTY = marked("empty")
+    FOREIGN = marked("not audio")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.clock import Clock, Stamp
+from agent.language import said, text_of
 from agent.recordings.candidates import Candidate, Candidates
 from agent.recordings.hints import HintBox, Hints
 from agent.recordings.judging import FinishedFile, Judge
@@ -210,8 +211,8 @@ class RecordingWatcher:
         self._files_seen = walk.files
         self._last_scan = self._clock.wall()
         if walk.unreadable:
-            detail = f"{walk.unreadable}, first {walk.example}"
-            self._troubles.note("folders", "folders in it can't be read", detail)
+            detail = said("{number}, first {example}", number=walk.unreadable, example=walk.example)
+            self._troubles.note("folders", said("folders in it can't be read"), detail)
         else:
             self._troubles.over("folders")
         if not self._unreadable:
@@ -295,7 +296,7 @@ class RecordingWatcher:
             # It keeps no place among the candidates; each scan tries it again.
             self._unreadable += 1
             self._candidates.drop(relative)
-            self._troubles.note("files", "recordings can't be read", trouble)
+            self._troubles.note("files", said("recordings can't be read"), trouble)
         for one in judged.waiting:
             self._candidates.put(one)
         self._tell(judged.finished)
@@ -337,7 +338,8 @@ class RecordingWatcher:
         return known
 
     def _refused(self, error: Exception) -> None:
-        self._troubles.note("ledger", "the ledger takes no recordings just now", str(error))
+        words = said("the ledger takes no recordings just now")
+        self._troubles.note("ledger", words, text_of(error))
 
     def _put_off(self, candidates: Sequence[Candidate]) -> None:
         for one in candidates:
