@@ -36,6 +36,7 @@ from agent.settings import Identity, Settings
 from agent.simulation.board import SimulatedBoard
 from agent.simulation.platform import SimulatedPlatform
 from agent.text import width
+from tests.catalogues import collected, messages
 from tests.raw_server import Peer, RawServer, http
 from tests.test_check import MAC, OffsetClock, running, silent_terminal
 
@@ -515,6 +516,28 @@ def test_what_keeps_the_running_agent_from_the_platform_is_told_in_its_words(
         text, advice = box.only("platform")
     assert text == "platform: not reachable, says the running agent: the platform refuses"
     assert "Check platform.account" in advice
+
+
+# The README.
+
+
+def test_the_readme_quotes_what_check_says_of_ten_faults() -> None:
+    text = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    section = text.partition("## An installation that does not work\n")[2].partition("\n## ")[0]
+    rows = [line.split(" | ") for line in section.splitlines() if line.startswith("| ")][2:]
+    assert len(rows) == 10
+    said = [form for message in messages(collected()) for form in all_forms(message.id)]
+    for _, quoted, _ in rows:
+        for quotation in re.findall(r"`([^`]+)`", quoted):
+            # Where the message has a placeholder, the README has what may fill it.
+            pattern = re.sub(
+                r"\b\d+\b", lambda found: rf"(?:{found[0]}|{{\w+}})", re.escape(quotation)
+            )
+            assert any(re.search(pattern, form) for form in said), quotation
+
+
+def all_forms(identity: Any) -> tuple[str, ...]:
+    return (identity,) if isinstance(identity, str) else tuple(identity)
 
 
 # How it is printed.
