@@ -206,7 +206,8 @@ class Daemon:
 
     def _set_up_log(self) -> Log:
         journal = goes_to_journal(sys.stderr, os.environ)
-        return set_up(self._settings.log.level, self._settings.log.phones, sys.stderr, journal)
+        said = self._settings.log
+        return set_up(said.level, said.phones, sys.stderr, journal, line_format=said.format)
 
     def _take_signals(self) -> None:
         def flag(name: str, value: bool = True) -> Callable[[int, object], None]:

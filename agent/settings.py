@@ -260,6 +260,7 @@ class Log(Section, frozen=True):
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     phones: Literal["masked", "full"] = "masked"
+    format: Literal["text", "json"] = "text"
 
 
 class Settings(Section, frozen=True):
