@@ -25,6 +25,7 @@ from agent.language import language, said, text_of
 from agent.ledger import Ledger, LedgerError, LedgerTooNew, open_ledger, suspect
 from agent.ledger.rows import DialCounts, QueueCounts
 from agent.logs import Log, goes_to_journal, set_up
+from agent.metrics import MetricsFile
 from agent.parts import Nudge
 from agent.recordings.disk import look, missing_mount
 from agent.settings import Settings
@@ -58,6 +59,7 @@ class Daemon:
         self._notifier = sdnotify.SystemdNotifier()
         self._language = language(settings.language, os.environ)
         self._status_file = StatusFile(Path(settings.status_file))
+        self._metrics_file = MetricsFile(settings.metrics_file, clock)
         self._problems = ProblemBook()
         self._log = self._set_up_log()
         self._wake = Nudge()
@@ -174,6 +176,7 @@ class Daemon:
 
     def _write(self, status: Status) -> None:
         self._status_file.write(as_json(status, self._language), self._language)
+        self._metrics_file.write(status)
 
     def _obey_signals(self, gateway: Gateway) -> None:
         if self._queue:
@@ -201,6 +204,9 @@ class Daemon:
         ):
             log.warning("state_directory and status_file change only with a restart")
         self._language = language(settings.language, os.environ)
+        if old.metrics_file != settings.metrics_file:
+            self._metrics_file.remove()
+            self._metrics_file = MetricsFile(settings.metrics_file, self._clock)
         self._log = self._set_up_log()
         gateway.reload(settings, self._log.phones)
 
@@ -259,6 +265,7 @@ class Daemon:
             errands=(),
             malformed=0,
             watcher=None,
+            bare=True,
         )
 
 

@@ -279,6 +279,7 @@ class Settings(Section, frozen=True):
     state_directory: Text = "/var/lib/smarttel-agent"
     status_file: Text = "/run/smarttel-agent/status.json"
     language: Literal["auto", "en", "zh", "zh_CN"] = "auto"
+    metrics_file: Text | None = None
     log: Log = Log()
 
     def __post_init__(self) -> None:

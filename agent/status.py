@@ -22,7 +22,7 @@ from agent.ledger.rows import DialCounts, Errand, QueueCounts
 from agent.recordings.disk import MEBIBYTE, Disk
 from agent.recordings.watcher import WatcherView
 from agent.status_words import as_words
-from agent.switchboard import ChannelView
+from agent.switchboard import NO_CALLS, CallCounts, ChannelView
 from agent.text import masked_numbers, masked_phone, printable
 
 STATE_NAMES = {
@@ -61,6 +61,9 @@ class Status:
     malformed: int
     """Entries of the platform's lists that could not be understood."""
     watcher: WatcherView | None
+    calls: CallCounts = NO_CALLS
+    bare: bool = False
+    """The ledger can't be used: what comes out of it is not known, though it reads as none."""
 
 
 def as_json(status: Status, language: Language = ENGLISH) -> dict[str, Any]:
@@ -138,8 +141,8 @@ class StatusFile:
         """Write the status, its words in `language`, or say once in the log that it can't be."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            _replace(self._path, json.dumps(told, ensure_ascii=False, indent=1) + "\n")
-            _replace(self._words, as_words(told, language))
+            replace_file(self._path, json.dumps(told, ensure_ascii=False, indent=1) + "\n")
+            replace_file(self._words, as_words(told, language))
         except OSError as error:
             trouble = f"{self._path}: {error.strerror or error}"
             if trouble != self._trouble:
@@ -158,7 +161,8 @@ def shown_url(url: str) -> str:
     return printable(f"{parts.scheme}://{place}{port}{parts.path}")
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
+    """Put a file of mode 0644 in place of what is there, whole. Raises OSError."""
     fresh = path.with_name(f".{path.name}.new")
     # Not through a link that somebody left there: the folder may be open to others.
     fresh.unlink(missing_ok=True)
