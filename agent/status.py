@@ -127,9 +127,7 @@ class StatusFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        # Where the JSON itself is called .txt, the words need another name.
-        taken = path.suffix == ".txt"
-        self._words = path.with_name(f"{path.name}.txt") if taken else path.with_suffix(".txt")
+        self._words = words_beside(path)
         self._trouble = ""
 
     @property
@@ -150,6 +148,13 @@ class StatusFile:
             self._trouble = trouble
         else:
             self._trouble = ""
+
+
+def words_beside(path: Path) -> Path:
+    """Where the words stand whose JSON stands at `path`."""
+    # Where the JSON itself is called .txt, the words need another name.
+    taken = path.suffix == ".txt"
+    return path.with_name(f"{path.name}.txt") if taken else path.with_suffix(".txt")
 
 
 def shown_url(url: str) -> str:

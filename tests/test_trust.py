@@ -433,6 +433,9 @@ def test_failures_of_threads_and_warnings_of_libraries_are_lines_of_the_log() ->
 # Programs.
 
 MODULES = {"subprocess", "multiprocessing", "pty", "pickle", "marshal", "shelve", "runpy", "code"}
+MAY_START_PROGRAMS = {
+    "commands/report_log.py",  # journalctl, for the support bundle alone
+}
 CALLS = {"system", "popen", "fork", "forkpty", "eval", "exec", "execv", "execve", "posix_spawn"}
 
 
@@ -441,6 +444,8 @@ def test_no_room_of_the_daemon_has_the_means_to_run_a_program() -> None:
     rooms = [path for path in root.rglob("*.py") if "simulation" not in path.parts]
     assert len(rooms) > 50
     for path in rooms:
+        if path.relative_to(root).as_posix() in MAY_START_PROGRAMS:
+            continue
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             where = f"{path}:{getattr(node, 'lineno', 0)}"
             if isinstance(node, ast.Import):
