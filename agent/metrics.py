@@ -297,7 +297,7 @@ METRICS: Sequence[Metric] = (
 """Every metric, in the file's order; none has a telephone number, nor a label of many values."""
 
 
-def text_of(status: Status) -> str:
+def metrics_text(status: Status) -> str:
     """Write the whole file's text."""
     known = [metric for metric in METRICS if metric.always or not status.bare]
     return "".join(line for metric in known for line in metric.written(status)) + "# EOF\n"
@@ -326,7 +326,7 @@ class MetricsFile:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             # Under a name that does not end in .prom, or the collector would read half a file.
-            replace_file(path, text_of(status))
+            replace_file(path, metrics_text(status))
         except OSError as error:
             trouble = f"{printable(self.path)}: {error.strerror or error}"
             if trouble != self._trouble:

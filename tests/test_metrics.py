@@ -26,7 +26,7 @@ from agent.calls import Direction
 from agent.delivery.gate import GateView
 from agent.health import KINDS, Health, Problem
 from agent.ledger.rows import QueueCounts
-from agent.metrics import INTERVAL, METRICS, MetricsFile, text_of
+from agent.metrics import INTERVAL, METRICS, MetricsFile, metrics_text
 from agent.switchboard import CallCounts
 from tests.clocks import NOON, HandClock
 from tests.gateway import Box, box, wait_until
@@ -66,7 +66,7 @@ def gateway(tmp_path: Path) -> Iterator[Box]:
 
 def test_it_says_what_the_agent_knows() -> None:
     calls = CallCounts({Direction.IN: 7, Direction.UNKNOWN: 2}, unwritten=3, dropped=1)
-    text = text_of(replace(STATUS, calls=calls))
+    text = metrics_text(replace(STATUS, calls=calls))
     assert (
         value(text, "smarttel_agent_info", version=__version__, satellite="02:00:00:00:00:01") == 1
     )
@@ -94,14 +94,14 @@ def test_it_says_what_the_agent_knows() -> None:
 
 
 def test_every_problem_and_state_has_a_sample_though_it_is_not_so() -> None:
-    text = text_of(replace(STATUS, problems=(), health=Health.OK))
+    text = metrics_text(replace(STATUS, problems=(), health=Health.OK))
     assert {value(text, "smarttel_problems", code=code) for code in KINDS} == {0}
     assert [value(text, "smarttel_health", state=each) for each in Health] == [1, 0, 0]
 
 
 def test_two_problems_of_one_code_count_as_two() -> None:
     fault = Problem("channel-fault", NOON, "a port reports a fault", "Check it.")
-    text = text_of(replace(STATUS, problems=(fault, fault)))
+    text = metrics_text(replace(STATUS, problems=(fault, fault)))
     assert value(text, "smarttel_problems", code="channel-fault") == 2
 
 
@@ -115,7 +115,7 @@ def test_what_is_not_known_yet_has_no_sample() -> None:
         queue=QueueCounts(0, 0, 0, None, 0, 0, 0, 0, 0),
         watcher=None,
     )
-    text = text_of(begun)
+    text = metrics_text(begun)
     for name in (
         "smarttel_platform_last_answer_time_seconds",
         "smarttel_platform_clock_offset_seconds",
@@ -130,11 +130,11 @@ def test_what_is_not_known_yet_has_no_sample() -> None:
 
 def test_a_clock_that_was_set_back_makes_no_age_negative() -> None:
     early = replace(STATUS, updated=NOON - 1000)
-    assert value(text_of(early), "smarttel_queue_oldest_age_seconds") == 0
+    assert value(metrics_text(early), "smarttel_queue_oldest_age_seconds") == 0
 
 
 def test_without_a_ledger_no_counter_falls_to_nought() -> None:
-    text = text_of(replace(STATUS, bare=True))
+    text = metrics_text(replace(STATUS, bare=True))
     kinds = {family.type for family in openmetrics(text)}
     assert kinds == {"gauge"}
     assert "smarttel_queue" not in text
@@ -143,7 +143,7 @@ def test_without_a_ledger_no_counter_falls_to_nought() -> None:
 
 
 def test_nobody_s_words_and_no_telephone_number_stand_in_it() -> None:
-    text = text_of(hostile_status(f"call {PHONE}"))
+    text = metrics_text(hostile_status(f"call {PHONE}"))
     assert PHONE not in text
     assert "call" not in re.sub(r"(?m)^#.*$|smarttel_calls", "", text)
 
@@ -166,7 +166,7 @@ def test_both_official_parsers_read_it_whatever_the_agent_is_told(
         updated=seconds,
         queue=replace(STATUS.queue, delivered=number, oldest_waiting=seconds),
     )
-    text = text_of(status)
+    text = metrics_text(status)
     text.encode("utf-8")
     found = [sample for family in parse(text) for sample in family.samples]
     lines = [line for line in text.split("\n") if line and not line.startswith("#")]
@@ -174,7 +174,7 @@ def test_both_official_parsers_read_it_whatever_the_agent_is_told(
 
 
 def test_it_keeps_to_what_the_textfile_collector_takes() -> None:
-    text = text_of(STATUS)
+    text = metrics_text(STATUS)
     assert text.endswith("\n# EOF\n")
     for line in text.split("\n")[:-2]:
         # Its parser knows no other kinds, and it refuses a file with a timestamp in it.
@@ -233,7 +233,7 @@ def test_it_is_written_whole_for_everybody_to_read(path: Path) -> None:
         MetricsFile(str(path), HandClock()).write(STATUS)
     finally:
         os.umask(before)
-    assert path.read_text("utf-8") == text_of(STATUS)
+    assert path.read_text("utf-8") == metrics_text(STATUS)
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
     assert [each.name for each in path.parent.iterdir()] == [path.name]
 

@@ -18,6 +18,7 @@ from agent.commands.report_members import Gateway, gateway, members
 from agent.commands.report_scrub import Scrubber
 from agent.identity import satellite
 from agent.language import AUTO, Language, language, marked
+from agent.system_words import system_words
 from agent.text import printable
 
 EXIT_WRITTEN = 0
@@ -133,7 +134,7 @@ def _not_written(output: str, error: OSError, speech: Language) -> str:
         "{path} can't be written: {reason}; name another place with --output, or send it over the"
         " network: ssh BOX smarttel-agent report --output - > FILE",
         path=output,
-        reason=error.strerror or error,
+        reason=system_words(error),
     )
 
 
