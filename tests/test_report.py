@@ -392,6 +392,18 @@ def test_one_who_may_read_little_is_told_what_root_would_see() -> None:
         shutil.rmtree(folder)
 
 
+def test_the_one_who_asks_is_told_in_his_language_and_the_bundle_is_english(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    assert place.report() == 0
+    shown = capsys.readouterr()
+    assert re.search("[a-z]{4} [a-z]+ [a-z]", shown.out.replace("smarttel-agent run", "")) is None
+    assert "其中不含" in shown.out
+    for name, text in place.members.items():
+        assert re.search("[\u4e00-\u9fff]", text) is None, name
+
+
 # Where it goes.
 
 
@@ -651,6 +663,7 @@ def test_a_secret_that_a_line_cuts_short_is_known_by_its_beginning() -> None:
         ("Authorization: Basic dTpw now", f"Authorization: {REMOVED} now"),
         ("md5 0123456789abcdef0123456789ABCDEF.", f"md5 {REMOVED}."),
         ("02:00:00:00:00:01 on 2026-11-25 01:18:33", "02:00:00:00:00:01 on 2026-11-25 01:18:33"),
+        ("dialled *21*4711#, then", "dialled *****711#, then"),
         ("\x1b[2J\u202e", "\\x1b[2J\\u202e"),
     ],
 )

@@ -80,7 +80,16 @@ def run(
     except OSError as error:
         _say(sys.stderr, _not_written(output or f"{name}.tar.gz", error, speech))
         return EXIT_NOT_WRITTEN
-    for line in _closing(output or f"{name}.tar.gz", len(content), made, speech):
+    for each in made:
+        if each.missing:
+            # Of these alone others have words.
+            _say(
+                words,
+                scrubber.text(
+                    speech.say("missing: {name}: {reason}", name=each.name, reason=each.missing)
+                ),
+            )
+    for line in _closing(output or f"{name}.tar.gz", len(content), speech):
         _say(words, line)
     return EXIT_WRITTEN if found.settings else EXIT_BAD_CONFIGURATION
 
@@ -111,15 +120,9 @@ def _size_words(member: Member) -> str:
     return f"missing: {member.missing}" if member.missing else f"{len(member.content)} bytes"
 
 
-def _closing(output: str, size: int, made: Sequence[Member], speech: Language) -> list[str]:
-    missing = [
-        speech.say("missing: {name}: {reason}", name=each.name, reason=each.missing)
-        for each in made
-        if each.missing
-    ]
+def _closing(output: str, size: int, speech: Language) -> list[str]:
     where = speech.say("standard output") if output == STANDARD_OUTPUT else output
     return [
-        *missing,
         speech.say("{path}: {size} KiB", path=where, size=max(1, size // 1024)),
         speech.say(
             "Send this file to those who look after the gateway; it can be unpacked and read with"

@@ -26,7 +26,7 @@ class Member:
     name: str
     text: str
     missing: str = ""
-    """Why there is nothing in it, and what helps; empty: there is."""
+    """Why there is nothing in it, and what helps, not scrubbed yet; empty: there is."""
 
     @property
     def content(self) -> bytes:

@@ -13,6 +13,9 @@ from collections import deque
 from collections.abc import Mapping
 from typing import IO
 
+from agent.language import joined, said
+from agent.system_words import system_words
+
 UNIT = "smarttel-agent"
 LINES = 2000
 MOST_BYTES = 4 * 1024 * 1024
@@ -34,18 +37,23 @@ def journal(environment: Mapping[str, str]) -> str:
     """Return the agent's last lines, oldest first. Raises NoLog."""
     program = shutil.which("journalctl", path=environment.get("PATH") or _PLACES)
     if program is None:
-        raise NoLog(_instead("there is no systemd journal on this machine"))
+        raise NoLog(_instead(said("there is no systemd journal on this machine")))
     arguments = [program, f"--unit={UNIT}", f"--lines={LINES}", "--no-pager", "--output=short-iso"]
     try:
         text, complaint, in_time = _output(arguments)
     except OSError as error:
-        raise NoLog(_instead(f"journalctl can't be run: {error.strerror or error}")) from error
+        raise NoLog(
+            _instead(said("journalctl can't be run: {why}", why=system_words(error)))
+        ) from error
     lines = [line for line in text.splitlines() if not line.startswith("-- ")]
     if not in_time:
         lines.append(f"[cut: journalctl took longer than {LONGEST:g} s]")
     elif not lines:
-        reason = f"the journal has no line of {UNIT}"
-        raise NoLog(_instead(f"{reason} ({complaint.strip()})" if complaint.strip() else reason))
+        raise NoLog(
+            _instead(
+                joined([said("the journal has no line of {unit}", unit=UNIT), complaint.strip()])
+            )
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -89,10 +97,12 @@ def _end_of(stream: IO[bytes] | None) -> bytes:
     return b"".join(chunks)
 
 
-def _instead(reason: str) -> str:
-    return (
-        f"{reason}. Where the log goes elsewhere, send it along: by hand with"
-        " `smarttel-agent run 2> FILE`, or from the journal with"
-        f" `sudo journalctl -u {UNIT} -n {LINES} > FILE`. Read it first: what the agent masks is"
-        " masked, what others write is not."
+def _instead(why: str) -> str:
+    return said(
+        "{why}. Where the log goes elsewhere, send it along: by hand with `smarttel-agent run 2>"
+        " FILE`, or from the journal with `sudo journalctl -u {unit} -n {lines} > FILE`. Read it"
+        " first: what the agent masks is masked, what others write is not.",
+        why=why,
+        unit=UNIT,
+        lines=LINES,
     )

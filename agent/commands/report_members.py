@@ -19,14 +19,18 @@ from agent.commands.report_config import ShownConfiguration, references
 from agent.commands.report_log import NoLog, journal
 from agent.commands.report_scrub import Scrubber
 from agent.config import ConfigError, load
-from agent.config_text import MOST_BYTES, Document, Unreadable, parse, read_bounded, user_name
+from agent.config_text import MOST_BYTES, Document, Unreadable, parse, read_bounded
 from agent.instance import holder
+from agent.language import marked, said, text_of
 from agent.ledger import FILE_NAME, LedgerError, damaged_ledgers
 from agent.ledger.census import census
 from agent.settings import Settings
 from agent.status import words_beside
+from agent.system_words import system_words
 
-AS_ROOT = "made as root (sudo smarttel-agent report) it is included"
+AS_ROOT = marked("made as root (sudo smarttel-agent report) it is included")
+WHILE_IT_RUNS = marked("the agent writes it while it runs")
+NOT_RUN_YET = marked("the agent has not run on this state directory yet")
 STATE_DIRECTORY = "/var/lib/smarttel-agent"
 STATUS_FILE = "/run/smarttel-agent/status.json"
 RECORDINGS = "/var/spool/smarttel/recordings"
@@ -137,12 +141,11 @@ def _member(
     try:
         made = make(found)
     except Missing as missing:
-        return Member(name, "", scrubber.text(str(missing)))
+        return Member(name, "", text_of(missing))
     except PermissionError as error:
-        reason = f"{error.filename}: user {user_name()} may not read it; {AS_ROOT}"
-        return Member(name, "", scrubber.text(reason))
+        return Member(name, "", _reason(error.filename, system_words(error), AS_ROOT))
     except Exception as error:  # one that fails must not cost the others
-        return Member(name, "", scrubber.text(f"{type(error).__name__}: {error}"))
+        return Member(name, "", f"{type(error).__name__}: {error}")
     if isinstance(made, str):
         return Member(name, scrubber.text(made))
     scrubbed = json.dumps(scrubber.data(made), ensure_ascii=False, indent=1)
@@ -167,11 +170,12 @@ def _read(path: Path) -> str:
     try:
         return read_bounded(path, 4 * MOST_MEMBER).decode("utf-8", "replace")
     except Unreadable as error:
-        raise Missing(f"{path}: {error}; {_why_no_status(str(error))}") from None
+        helps = AS_ROOT if "may not read" in str(error) else WHILE_IT_RUNS
+        raise Missing(_reason(path, text_of(error), helps)) from None
 
 
-def _why_no_status(error: str) -> str:
-    return AS_ROOT if "may not read" in error else "the agent writes it while it runs"
+def _reason(path: object, why: str, helps: str) -> str:
+    return said("{path}: {why}; {helps}", path=str(path), why=why, helps=said(helps))
 
 
 def _check(found: Gateway) -> str:
@@ -184,11 +188,11 @@ def _check(found: Gateway) -> str:
 
 def _ledger(found: Gateway) -> object:
     path = found.state_directory / FILE_NAME
+    if not path.exists():
+        raise Missing(_reason(path, said("there is no ledger"), NOT_RUN_YET))
     try:
         figures: object = census(path, found.clock.wall(), found.clock.monotonic)
     except LedgerError as error:
-        if "no ledger" in str(error):
-            raise Missing(f"{error}: the agent has not run on this state directory yet") from None
         figures = f"can't be read: {error}; {AS_ROOT}, where that is the reason"
     files = [path, *(path.with_name(f"{path.name}{end}") for end in ("-wal", "-shm"))]
     return {
@@ -213,7 +217,7 @@ def _log(environment: Mapping[str, str]) -> str:
     try:
         text = journal(environment)
     except NoLog as reason:
-        raise Missing(str(reason)) from None
+        raise Missing(text_of(reason)) from None
     if len(text) <= MOST_LOG:
         return text
     # By whole lines: half a secret at the beginning would not be known again.
