@@ -23,6 +23,9 @@ from agent.text import printable
 INTERVAL = 15.0
 """Seconds between two writings at least: monitoring looks every 15 to 60, and flash wears."""
 
+ENDING = ".prom"
+"""Of the names that the textfile collector reads."""
+
 Labelled = tuple[tuple[object, ...], float | None]
 """A sample: the labels' values in their order, and its own; None: it is not known just now."""
 
@@ -315,6 +318,7 @@ class MetricsFile:
         self._clock = clock
         self._due = clock.monotonic()
         self._trouble = ""
+        self._unread = path is not None and not path.endswith(ENDING)
 
     def write(self, status: Status) -> None:
         """Write what is so, unless that was done a moment ago; say once that it can't be."""
@@ -322,6 +326,13 @@ class MetricsFile:
         if self.path is None or now < self._due:
             return
         self._due = now + INTERVAL
+        if self._unread:
+            self._unread = False
+            log.warning(
+                "metrics_file: %s does not end in %s, and node_exporter reads no other name",
+                printable(self.path),
+                ENDING,
+            )
         path = Path(self.path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

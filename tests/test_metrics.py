@@ -292,6 +292,20 @@ def test_one_that_cannot_be_written_is_said_once_and_the_agent_goes_on(
     assert (blocked / "smarttel.prom").exists()
 
 
+def test_a_name_that_the_collector_does_not_read_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = HandClock()
+    for name in ("smarttel.prom", "smarttel.txt"):
+        file = MetricsFile(str(tmp_path / name), clock)
+        for _ in range(3):
+            file.write(STATUS)
+            clock.turn(INTERVAL)
+        assert (tmp_path / name).exists()
+    (said,) = caplog.messages
+    assert "smarttel.txt does not end in .prom" in said
+
+
 def test_without_a_path_nothing_is_written_or_said(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     file = MetricsFile(None, HandClock())

@@ -33,12 +33,20 @@ from agent.commands.report_bundle import MOST_MEMBER
 from agent.commands.report_config import ShownConfiguration
 from agent.commands.report_scrub import REMOVED, Scrubber
 from agent.config_text import parse
-from agent.ledger import FILE_NAME
+from agent.ledger import FILE_NAME, open_ledger
 from agent.ledger.census import TABLES, census
 from agent.ledger.store import LedgerError
 from tests.clocks import NOON, HandClock
 from tests.gateway import Box, box
-from tests.ledgers import add_call, add_recording, booked_call, filled, ledger_in, tear_pages
+from tests.ledgers import (
+    add_call,
+    add_recording,
+    booked_call,
+    end_uncleanly,
+    filled,
+    ledger_in,
+    tear_pages,
+)
 
 PHONE = "13800138000"
 SECRETS = {
@@ -562,6 +570,23 @@ def test_counting_changes_no_byte_of_the_state_directory(tmp_path: Path) -> None
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     census(tmp_path / FILE_NAME, NOON, time.monotonic)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_what_a_power_cut_left_in_the_log_is_counted_too_and_stays(tmp_path: Path) -> None:
+    directory = tmp_path / "state"
+    directory.mkdir()
+    ledger = open_ledger(directory, HandClock())
+    add_call(ledger)
+    end_uncleanly(ledger, directory)
+    names = (FILE_NAME, f"{FILE_NAME}-wal")
+    before = [(directory / name).read_bytes() for name in names]
+    assert census(directory / FILE_NAME, NOON, time.monotonic)["calls"][0]["count"] == 1
+    assert [(directory / name).read_bytes() for name in names] == before
+
+
+def test_a_clock_that_is_far_off_costs_no_bundle() -> None:
+    for wall in (-1e9, 1e11):
+        assert opened(report_bundle.packed("a", [report_bundle.Member("b", "c")], wall))
 
 
 @pytest.mark.parametrize("damage", ["torn", "empty", "text", "folder"])

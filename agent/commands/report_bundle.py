@@ -15,6 +15,8 @@ MOST_MEMBER = 1024 * 1024
 """Bytes of one member: what is longer is cut. All of them together fit into the box's memory."""
 MODE = 0o600
 """Of the file and its members: whoever made the bundle decides who reads it."""
+LATEST = 2**32 - 1
+"""UNIX seconds that gzip can write, up to the year 2106; a clock may show more."""
 CUT_END = "\n[cut: the rest does not fit into this bundle]\n"
 CUT_BEGINNING = "[cut: what was before does not fit into this bundle]\n"
 
@@ -41,15 +43,16 @@ class Member:
 def packed(folder: str, members: Sequence[Member], wall: float) -> bytes:
     """Return a .tar.gz with the members in one folder, all of UNIX time `wall`."""
     buffer = io.BytesIO()
+    moment = min(max(int(wall), 0), LATEST)
     # By name neither of the gzip stream nor of an owner: it says nothing of who made it.
     with (
-        gzip.GzipFile(filename="", mode="wb", fileobj=buffer, mtime=int(wall)) as stream,
+        gzip.GzipFile(filename="", mode="wb", fileobj=buffer, mtime=moment) as stream,
         tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive,
     ):
         for member in members:
             content = member.content
             header = tarfile.TarInfo(f"{folder}/{member.name}")
-            header.size, header.mtime, header.mode = len(content), int(wall), MODE
+            header.size, header.mtime, header.mode = len(content), moment, MODE
             archive.addfile(header, io.BytesIO(content))
     return buffer.getvalue()
 
