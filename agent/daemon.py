@@ -25,7 +25,7 @@ from agent.language import language, said, text_of
 from agent.ledger import Ledger, LedgerError, LedgerTooNew, open_ledger, suspect
 from agent.ledger.rows import DialCounts, QueueCounts
 from agent.logs import Log, goes_to_journal, set_up
-from agent.metrics import MetricsFile
+from agent.metrics_file import MetricsFile
 from agent.parts import Nudge
 from agent.recordings.disk import look, missing_mount
 from agent.settings import Settings

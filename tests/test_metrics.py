@@ -26,7 +26,8 @@ from agent.calls import Direction
 from agent.delivery.gate import GateView
 from agent.health import KINDS, Health, Problem
 from agent.ledger.rows import QueueCounts
-from agent.metrics import INTERVAL, METRICS, MetricsFile, metrics_text
+from agent.metrics import METRICS, metrics_text
+from agent.metrics_file import INTERVAL, MetricsFile
 from agent.switchboard import CallCounts
 from tests.clocks import NOON, HandClock
 from tests.gateway import Box, box, wait_until

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -179,11 +177,12 @@ def _reason(path: object, why: str, helps: str) -> str:
 
 
 def _check(found: Gateway) -> str:
-    output = io.StringIO()
-    english = {**found.environment, "LC_ALL": "C", "LANGUAGE": ""}
-    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
-        status = check.run(found.path, english, found.clock)
-    return f"{output.getvalue()}exit status {status}\n"
+    try:
+        settings = load(found.path, found.environment)
+    except ConfigError as error:
+        return "".join(f"{line}\n" for line in error.lines)
+    device = check.looked_at(settings, found.clock)
+    return "".join(f"{each.line()}\n" for each in check.findings(device, check.CHECKS))
 
 
 def _ledger(found: Gateway) -> object:
