@@ -205,7 +205,7 @@ def _fill_report(parser: argparse.ArgumentParser) -> None:
     from agent.commands import report  # noqa: PLC0415
 
     _add_config(parser)
-    report.add_arguments(parser)
+    report.add_arguments(parser, _environment_language())
 
 
 def _fill_monitor(parser: argparse.ArgumentParser) -> None:
@@ -316,11 +316,14 @@ COMMANDS = (
     ),
     Command(
         "report",
-        "a file for those who help: status, check, log, figures; no secrets",
-        "Gathers what tells how this gateway is into one .tar.gz: status, check, versions, the"
-        " configuration without secrets, figures of the ledger and the machine, the log's last"
-        " lines. Telephone numbers are masked. The agent may run or not; as root (sudo) more can be"
-        " read. Exit status: 0 written, 1 not written, 2 written with a bad configuration.",
+        marked("a file for those who help: status, check, log, figures; no secrets"),
+        marked(
+            "Gathers what tells how this gateway is into one .tar.gz: status, check, versions, the"
+            " configuration without secrets, figures of the ledger and the machine, the log's last"
+            " lines. Telephone numbers are masked. The agent may run or not; as root (sudo) more"
+            " can be read. Exit status: 0 written, 1 not written, 2 written with a bad"
+            " configuration."
+        ),
         _report,
         _fill_report,
     ),

@@ -17,7 +17,7 @@ from agent.commands.report_bundle import Member, packed, write
 from agent.commands.report_members import Gateway, gateway, members
 from agent.commands.report_scrub import Scrubber
 from agent.identity import satellite
-from agent.language import AUTO, Language, language, marked
+from agent.language import AUTO, ENGLISH, Language, language, marked
 from agent.system_words import system_words
 from agent.text import printable
 
@@ -34,13 +34,15 @@ NOT_IN_IT = marked(
 )
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser, speech: Language = ENGLISH) -> None:
     """Add the command's options."""
     parser.add_argument(
         "--output",
         metavar="FILE",
-        help="where the bundle is written, - is standard output (else"
-        " smarttel-report-SATELLITE-TIME.tar.gz in the current folder)",
+        help=speech.say(
+            "where the bundle is written, - is standard output (else"
+            " smarttel-report-SATELLITE-TIME.tar.gz in the current folder)"
+        ),
     )
 
 
