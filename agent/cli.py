@@ -195,6 +195,19 @@ def _monitor(arguments: argparse.Namespace) -> int:
     return monitor.run(arguments, settings)
 
 
+def _report(arguments: argparse.Namespace) -> int:
+    from agent.commands import report  # noqa: PLC0415
+
+    return report.run(arguments, _config_path(arguments, os.environ), os.environ)
+
+
+def _fill_report(parser: argparse.ArgumentParser) -> None:
+    from agent.commands import report  # noqa: PLC0415
+
+    _add_config(parser)
+    report.add_arguments(parser, _environment_language())
+
+
 def _fill_monitor(parser: argparse.ArgumentParser) -> None:
     from agent.commands import monitor  # noqa: PLC0415
 
@@ -307,6 +320,19 @@ COMMANDS = (
         ),
         _monitor,
         _fill_monitor,
+    ),
+    Command(
+        "report",
+        marked("a file for those who help: status, check, log, figures; no secrets"),
+        marked(
+            "Gathers what tells how this gateway is into one .tar.gz: status, check, versions, the"
+            " configuration without secrets, figures of the ledger and the machine, the log's last"
+            " lines. Telephone numbers are masked. The agent may run or not; as root (sudo) more"
+            " can be read. Exit status: 0 written, 1 not written, 2 written with a bad"
+            " configuration."
+        ),
+        _report,
+        _fill_report,
     ),
     Command(
         "simulate",

@@ -25,6 +25,7 @@ from agent.language import language, said, text_of
 from agent.ledger import Ledger, LedgerError, LedgerTooNew, open_ledger, suspect
 from agent.ledger.rows import DialCounts, QueueCounts
 from agent.logs import Log, goes_to_journal, set_up
+from agent.metrics_file import MetricsFile
 from agent.parts import Nudge
 from agent.recordings.disk import look, missing_mount
 from agent.settings import Settings
@@ -61,6 +62,7 @@ class Daemon:
         place = Path(settings.status_file)
         page = StatusPage(place, clock) if settings.status_page else None
         self._status_file = StatusFile(place, page)
+        self._metrics_file = MetricsFile(settings.metrics_file, clock)
         self._problems = ProblemBook()
         self._log = self._set_up_log()
         self._wake = Nudge()
@@ -177,6 +179,7 @@ class Daemon:
 
     def _write(self, status: Status) -> None:
         self._status_file.write(as_json(status, self._language), self._language)
+        self._metrics_file.write(status)
 
     def _obey_signals(self, gateway: Gateway) -> None:
         if self._queue:
@@ -205,12 +208,16 @@ class Daemon:
         ):
             log.warning("state_directory, status_file and status_page change only with a restart")
         self._language = language(settings.language, os.environ)
+        if old.metrics_file != settings.metrics_file:
+            self._metrics_file.remove()
+            self._metrics_file = MetricsFile(settings.metrics_file, self._clock)
         self._log = self._set_up_log()
         gateway.reload(settings, self._log.phones)
 
     def _set_up_log(self) -> Log:
         journal = goes_to_journal(sys.stderr, os.environ)
-        return set_up(self._settings.log.level, self._settings.log.phones, sys.stderr, journal)
+        said = self._settings.log
+        return set_up(said.level, said.phones, sys.stderr, journal, line_format=said.format)
 
     def _take_signals(self) -> None:
         def flag(name: str, value: bool = True) -> Callable[[int, object], None]:
@@ -262,6 +269,7 @@ class Daemon:
             errands=(),
             malformed=0,
             watcher=None,
+            bare=True,
         )
 
 

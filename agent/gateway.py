@@ -169,6 +169,7 @@ class Gateway:
             errands=self._ledger.errands.recent(ERRANDS_SHOWN),
             malformed=self._uplink.errands.counts.malformed,
             watcher=self._collection.view(),
+            calls=self._lines.switchboard.counts(),
         )
 
     def _situation(self) -> Situation:

@@ -1,4 +1,4 @@
-"""The log: one sanitised line after another, for the journal or for a terminal.
+"""The log: one sanitised line after another, for the journal, a terminal or a program.
 
 Text in a log line comes from wires, files and servers, so every line is made printable before it
 leaves: nothing that a caller, a file name or a platform says can forge a line or reach a terminal
@@ -14,9 +14,11 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Literal, TextIO
 
+from agent.log_lines import Format, JsonFormat, Line, TextFormat
 from agent.text import masked_phone, printable
 
 MOST_LINE = 2000
@@ -29,9 +31,10 @@ WINDOW = 600.0
 """Seconds over which a repeated message is counted before its sum is said."""
 
 JOURNAL_VARIABLE = "JOURNAL_STREAM"
-_ROOM = "agent."
-_PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (logging.NOTSET, 7))
-"""syslog's numbers, as sd-daemon(3) gives them, by the lowest level that each stands for."""
+FORMATS: Mapping[str, Callable[[bool], Format]] = MappingProxyType(
+    {"text": TextFormat, "json": JsonFormat}
+)
+"""By `log.format`; each is told whether it writes to the journal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +111,10 @@ class Repeats:
 class LineHandler(logging.Handler):
     """Writes each record as sanitised lines; a stream that fails never stops the agent."""
 
-    def __init__(self, stream: TextIO, journal: bool, monotonic: Callable[[], float]) -> None:
+    def __init__(self, stream: TextIO, line_format: Format, monotonic: Callable[[], float]) -> None:
         super().__init__()
         self._stream = stream
-        self._journal = journal
+        self._format = line_format
         self._monotonic = monotonic
         self._repeats = Repeats()
 
@@ -125,7 +128,7 @@ class LineHandler(logging.Handler):
             if record.levelno < logging.WARNING or self._repeats.hear(
                 record.name, record.levelno, message, now
             ):
-                self._write(record.name, record.levelno, [message, *_traceback_lines(record)])
+                self._write(_line(record, message))
         except Exception:
             self.handleError(record)
 
@@ -153,20 +156,15 @@ class LineHandler(logging.Handler):
 
     def _write_sums(self, sums: Iterator[Said]) -> None:
         for said in sums:
-            self._write(said.logger, said.level, [said.message + _sum_words(said)])
+            # Whichever thread says the sum, what it sums up may have been said by others.
+            summed = Line(time.time(), said.level, said.logger, "", said.message)
+            self._write(replace(summed, repeated=said.times, seconds=said.seconds))
 
-    def _write(self, logger: str, level: int, lines: list[str]) -> None:
-        start = f"{self._start(level)}{logger.removeprefix(_ROOM)}: "
-        text = "".join(f"{start}{line}\n" for line in lines)
+    def _write(self, line: Line) -> None:
+        text = self._format.written(line)
         encoding = getattr(self._stream, "encoding", None) or "utf-8"
         self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
         self._stream.flush()
-
-    def _start(self, level: int) -> str:
-        if self._journal:
-            return f"<{next(number for lowest, number in _PRIORITIES if level >= lowest)}>"
-        now = time.strftime("%Y-%m-%d %H:%M:%S")
-        return f"{now} {logging.getLevelName(level).lower():7} "
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +181,7 @@ def set_up(
     stream: TextIO,
     journal: bool,
     monotonic: Callable[[], float] = time.monotonic,
+    line_format: Literal["text", "json"] = "text",
 ) -> Log:
     """Send the process's log to `stream`; called again, it takes the place of what was set up.
 
@@ -190,7 +189,7 @@ def set_up(
     lines hold what must not be logged, such as urllib3's URLs with the account's password hash.
     """
     root = logging.getLogger()
-    handler = LineHandler(stream, journal, monotonic)
+    handler = LineHandler(stream, FORMATS[line_format](journal), monotonic)
     for old in [each for each in root.handlers if isinstance(each, LineHandler)]:
         root.removeHandler(old)
         old.close()
@@ -220,6 +219,17 @@ def _message(record: logging.LogRecord) -> str:
         return printable(f"{record.msg} (with {record.args!r})", MOST_LINE)
 
 
+def _line(record: logging.LogRecord, message: str) -> Line:
+    return Line(
+        record.created,
+        record.levelno,
+        printable(record.name),
+        printable(record.threadName or ""),
+        message,
+        _traceback_lines(record),
+    )
+
+
 def _traceback_lines(record: logging.LogRecord) -> list[str]:
     if not record.exc_info or record.exc_info[1] is None:
         return []
@@ -228,11 +238,4 @@ def _traceback_lines(record: logging.LogRecord) -> list[str]:
     if len(lines) > MOST_TRACEBACK_LINES:
         half = MOST_TRACEBACK_LINES // 2
         lines = [*lines[:half], f"… {len(lines) - 2 * half} lines left out …", *lines[-half:]]
-    return [f"  {line}" for line in lines]
-
-
-def _sum_words(said: Said) -> str:
-    times = "once" if said.times == 1 else f"{said.times} times"
-    minutes = max(1, round(said.seconds / 60))
-    span = "minute" if minutes == 1 else f"{minutes} minutes"
-    return f" (said again {times} in the last {span})"
+    return lines

@@ -284,6 +284,7 @@ class Log(Section, frozen=True):
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     phones: Literal["masked", "full"] = "masked"
+    format: Literal["text", "json"] = "text"
 
 
 class Settings(Section, frozen=True):
@@ -303,6 +304,7 @@ class Settings(Section, frozen=True):
     status_file: Text = "/run/smarttel-agent/status.json"
     status_page: bool = True
     language: Literal["auto", "en", "zh", "zh_CN"] = "auto"
+    metrics_file: Text | None = None
     log: Log = Log()
 
     def __post_init__(self) -> None:

@@ -24,7 +24,7 @@ from agent.recordings.disk import MEBIBYTE, Disk
 from agent.recordings.watcher import WatcherView
 from agent.status_page import StatusPage
 from agent.status_words import as_words
-from agent.switchboard import ChannelView
+from agent.switchboard import NO_CALLS, CallCounts, ChannelView
 from agent.text import masked_numbers, masked_phone, printable
 
 STATE_NAMES = {
@@ -63,6 +63,9 @@ class Status:
     malformed: int
     """Entries of the platform's lists that could not be understood."""
     watcher: WatcherView | None
+    calls: CallCounts = NO_CALLS
+    bare: bool = False
+    """The ledger can't be used: what comes out of it is not known, though it reads as none."""
 
 
 def as_json(status: Status, language: Language = ENGLISH) -> dict[str, Any]:
@@ -128,9 +131,7 @@ class StatusFile:
         """`page` draws the same for a browser; None: there is no such page."""
         self._path = path
         self._page = page
-        # Where the JSON itself is called .txt, the words need another name.
-        taken = path.suffix == ".txt"
-        self._words = path.with_name(f"{path.name}.txt") if taken else path.with_suffix(".txt")
+        self._words = words_beside(path)
         self._trouble = ""
 
     @property
@@ -153,6 +154,13 @@ class StatusFile:
             self._trouble = trouble
         else:
             self._trouble = ""
+
+
+def words_beside(path: Path) -> Path:
+    """Where the words stand whose JSON stands at `path`."""
+    # Where the JSON itself is called .txt, the words need another name.
+    taken = path.suffix == ".txt"
+    return path.with_name(f"{path.name}.txt") if taken else path.with_suffix(".txt")
 
 
 def shown_url(url: str) -> str:

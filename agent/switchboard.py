@@ -10,10 +10,11 @@ import threading
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from agent.boards.events import BoardHello, ChannelState, DialAnswer, Event, LineState, Peer
 from agent.call_times import in_this_boot
-from agent.calls import Call, Changed, ChannelTracker, Ended, Started, Step
+from agent.calls import Call, Changed, ChannelTracker, Direction, Ended, Started, Step
 from agent.clock import EARLIEST_TRUE_TIME, Clock, Stamp, TrustedClock
 from agent.ledger import Ledger, LedgerError
 from agent.ledger.rows import StoredCall
@@ -44,6 +45,21 @@ class ChannelView:
     phone: str
     since: Stamp | None
     talking_since: Stamp | None
+
+
+@dataclass(frozen=True, slots=True)
+class CallCounts:
+    """Calls in figures, since the switchboard was made."""
+
+    ended: Mapping[Direction, int]
+    """Calls whose end is written down."""
+    unwritten: int
+    """Beginnings and ends of calls that the ledger has not taken yet."""
+    dropped: int
+    """Calls that were lost because it could not take them for too long."""
+
+
+NO_CALLS = CallCounts(MappingProxyType({}), 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +122,7 @@ class Switchboard:
         self._save_now = False
         self._unwritten: deque[Unwritten] = deque()
         self._dropped = 0
+        self._ended: dict[Direction, int] = {}
         self._take_over(inherited)
         self._resume()
 
@@ -119,6 +136,11 @@ class Switchboard:
     def dropped(self) -> int:
         """Calls that were lost because the ledger could not be written for too long."""
         return self._dropped
+
+    def counts(self) -> CallCounts:
+        """Calls in figures."""
+        with self._lock:
+            return CallCounts(dict(self._ended), len(self._unwritten), self._dropped)
 
     def hear(self, board: int, events: Sequence[Event], at: Stamp) -> None:
         """Take what a board said, heard at `at`."""
@@ -367,6 +389,10 @@ class Switchboard:
             log.error("calls can't be written down, they are kept in memory: %s", error)
             return False
         self._numbers = numbers
+        for entry in self._unwritten:
+            if isinstance(entry.step, Ended):
+                direction = entry.step.call.direction
+                self._ended[direction] = self._ended.get(direction, 0) + 1
         self._unwritten.clear()
         self._unsaved.clear()
         self._save_now = False

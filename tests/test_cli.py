@@ -164,7 +164,7 @@ def test_a_commands_options_bring_in_neither_simulation_nor_tables(word: str) ->
 
 def test_every_command_of_the_table_has_a_summary() -> None:
     names = [each.name for each in cli.COMMANDS]
-    assert names == ["run", "check", "status", "queue", "monitor", "simulate"]
+    assert names == ["run", "check", "status", "queue", "monitor", "report", "simulate"]
     assert all(each.summary and each.details for each in (*cli.COMMANDS, *cli.SIMULATIONS))
 
 

@@ -530,7 +530,9 @@ def test_the_readme_quotes_what_check_says_of_ten_faults() -> None:
     for _, quoted, _ in rows:
         for quotation in re.findall(r"`([^`]+)`", quoted):
             # Where the message has a placeholder, the README has what may fill it.
-            pattern = re.sub(r"\b\d+\b", lambda _: r"\{\w+\}", re.escape(quotation))
+            pattern = re.sub(
+                r"\b\d+\b", lambda found: rf"(?:{found[0]}|{{\w+}})", re.escape(quotation)
+            )
             assert any(re.search(pattern, form) for form in said), quotation
 
 

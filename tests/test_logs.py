@@ -1,16 +1,20 @@
 """The log is one sanitised line after another, and an outage does not fill it."""
 
 import io
+import json
 import logging
 import os
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.log_lines import LEFT_OUT, JsonFormat, TextFormat
 from agent.logs import (
     MOST_REPEATS,
     WINDOW,
@@ -112,7 +116,7 @@ def test_a_line_break_from_outside_forges_no_line(stream: io.StringIO) -> None:
 @given(st.text())
 def test_any_text_is_one_line(text: str) -> None:
     stream = io.StringIO()
-    handler = LineHandler(stream, journal=True, monotonic=lambda: 0.0)
+    handler = LineHandler(stream, TextFormat(journal=True), monotonic=lambda: 0.0)
     handler.emit(logging.makeLogRecord({"name": "agent.x", "levelno": 20, "msg": text}))
     assert len(lines(stream)) == 1
 
@@ -153,7 +157,7 @@ def test_an_endless_traceback_is_shortened_in_the_middle(stream: io.StringIO) ->
 
 def test_arguments_that_do_not_fit_their_text_still_make_a_line() -> None:
     stream = io.StringIO()
-    handler = LineHandler(stream, journal=True, monotonic=lambda: 0.0)
+    handler = LineHandler(stream, TextFormat(journal=True), monotonic=lambda: 0.0)
     record = {"name": "agent.x", "levelno": 20, "msg": "%d recordings", "args": ("many",)}
     handler.emit(logging.makeLogRecord(record))
     assert lines(stream) == ["<6>x: %d recordings (with ('many',))"]
@@ -266,6 +270,139 @@ def test_one_message_more_than_the_limit_makes_the_oldest_say_its_sum() -> None:
         assert list(repeats.ended(0.0)) == []
         repeats.hear("agent.x", 30, f"failure {number}", 0.0)
     assert list(repeats.ended(0.0)) == [Said("agent.x", 30, "failure 1", 1, 0.0)]
+
+
+# One JSON object a line.
+
+JOURNAL_LINE = 48 * 1024
+"""Bytes that journald takes as one entry (LineMax= of journald.conf)."""
+
+
+@pytest.fixture
+def objects(time: Time) -> io.StringIO:
+    """A log for programs, not in the journal."""
+    made = io.StringIO()
+    set_up("info", "masked", made, journal=False, monotonic=time, line_format="json")
+    return made
+
+
+def told(stream: io.StringIO) -> list[dict[str, Any]]:
+    """Every line as an object; fails where one is none."""
+    text = stream.getvalue()
+    assert text.endswith("\n")
+    # Not splitlines, which knows more line ends than a log's reader does.
+    return [json.loads(line, parse_constant=pytest.fail) for line in text.split("\n")[:-1]]
+
+
+def test_for_a_program_a_line_is_one_object_with_the_time_in_utc(objects: io.StringIO) -> None:
+    before = datetime.now(UTC)
+    log.warning("delivered %d of %s", 3, "录音")
+    (line,) = told(objects)
+    moment = line.pop("time")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", moment)
+    assert -1 < (datetime.fromisoformat(moment) - before).total_seconds() < 60
+    assert line == {
+        "level": "warning",
+        "thread": "MainThread",
+        "logger": "delivery",
+        "message": "delivered 3 of 录音",
+    }
+
+
+def test_an_exception_is_one_text_of_its_object(objects: io.StringIO) -> None:
+    try:
+        raise ValueError('bad\n{"level": "forged"}\x1b[31m')
+    except ValueError:
+        log.exception("part failed")
+    (line,) = told(objects)
+    assert (line["level"], line["message"]) == ("error", "part failed")
+    said = line["exception"].split("\n")
+    assert said[0] == "Traceback (most recent call last):"
+    assert said[-1] == '{"level": "forged"}\\x1b[31m'
+    assert "\x1b" not in objects.getvalue()
+
+
+def test_what_was_counted_is_a_figure_of_the_object(objects: io.StringIO, time: Time) -> None:
+    for _ in range(121):
+        log.warning("no route to the platform")
+        time.now += 5
+    first, last = told(objects)
+    assert "repeated" not in first
+    assert (last["message"], last["repeated"]) == (first["message"], 119)
+    assert last["seconds"] == 600.0
+    assert "thread" not in last, "others may have said it"
+
+
+def test_in_the_journal_the_priority_stands_before_the_object() -> None:
+    stream = io.StringIO()
+    set_up("info", "masked", stream, journal=True, line_format="json")
+    log.error("refused")
+    assert stream.getvalue().startswith("<3>{")
+    assert json.loads(stream.getvalue().removeprefix("<3>"))["message"] == "refused"
+
+
+@given(
+    message=st.text(),
+    said=st.text(),
+    logger=st.text(),
+    thread=st.text(),
+    level=st.integers(-5, 60),
+    encoding=st.sampled_from(["ascii", "utf-8", "latin-1"]),
+)
+def test_whatever_is_logged_every_line_is_one_object(
+    message: str, said: str, logger: str, thread: str, level: int, encoding: str
+) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding, newline="\n")
+    handler = LineHandler(stream, JsonFormat(journal=False), monotonic=lambda: 0.0)
+    error = ValueError(said)
+    error.add_note(message)
+    record = {"name": logger, "levelno": level, "msg": message, "threadName": thread}
+    handler.emit(logging.makeLogRecord({**record, "exc_info": (ValueError, error, None)}))
+    buffer = stream.detach()
+    assert isinstance(buffer, io.BytesIO)
+    (line,) = buffer.getvalue().decode("ascii").split("\n")[:-1]
+    found = json.loads(line)
+    assert len(found) >= 4
+    assert not re.search(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", found["message"])
+
+
+@pytest.mark.parametrize("character", ["x", "\x1b", "é", "\U0001f600", '"', "\\", "\u2028"])
+def test_the_longest_object_is_one_entry_of_the_journal(character: str) -> None:
+    stream = io.StringIO()
+    handler = LineHandler(stream, JsonFormat(journal=True), monotonic=lambda: 0.0)
+    error = ValueError(character * 5000)
+    for _ in range(100):
+        error.add_note(character * 5000)
+    record = {"name": "agent.x", "levelno": 40, "msg": character * 5000}
+    # Past the process's log, which the tests' own capture would keep too.
+    handler.emit(logging.makeLogRecord({**record, "exc_info": (ValueError, error, None)}))
+    assert len(stream.getvalue()) < JOURNAL_LINE
+    line = json.loads(stream.getvalue().removeprefix("<3>"))
+    assert line["exception"]
+    assert character in {"\x1b", "\u2028"} or character * 1000 in line["message"]
+
+
+def test_of_an_exception_that_is_too_long_the_beginning_and_the_end_are_kept(
+    objects: io.StringIO,
+) -> None:
+    error = ValueError("first words")
+    for number in range(40):
+        error.add_note(f"note {number} " + "x" * 1500)
+    log.error("part failed", exc_info=error)
+    said = told(objects)[0]["exception"].split("\n")
+    assert said[0] == "ValueError: first words"
+    assert said[-1].startswith("note 39 ")
+    assert said.count(LEFT_OUT) == 1
+    assert 5 < len(said) < 15
+
+
+def test_the_format_changes_with_a_new_configuration(objects: io.StringIO) -> None:
+    log.info("for a program")
+    second = io.StringIO()
+    set_up("info", "masked", second, journal=True, line_format="text")
+    log.info("for people")
+    assert [line["message"] for line in told(objects)] == ["for a program"]
+    assert lines(second) == ["<6>delivery: for people"]
 
 
 def test_phones_are_masked_unless_configured() -> None:
