@@ -181,11 +181,18 @@ class _WatchedSecureConnection(_WatchedConnection, HTTPSConnection):
     """The same over TLS."""
 
 
-class _Pool(HTTPConnectionPool):
+class _WholeAnswers(HTTPConnectionPool):
+    """An answer that is shorter than its Content-Length is an error; urllib3 1.26 has to be told."""
+
+    def urlopen(self, *arguments: Any, **options: Any) -> Any:
+        return super().urlopen(*arguments, enforce_content_length=True, **options)
+
+
+class _Pool(_WholeAnswers):
     ConnectionCls = _WatchedConnection
 
 
-class _SecurePool(HTTPSConnectionPool):
+class _SecurePool(_WholeAnswers, HTTPSConnectionPool):
     ConnectionCls = _WatchedSecureConnection
 
 

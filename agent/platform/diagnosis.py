@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import requests
 import urllib3.exceptions
+from urllib3.util.ssl_match_hostname import CertificateError
 
 from agent.language import marked, said
 from agent.platform.connections import Line, Phase
@@ -215,6 +216,8 @@ _TABLE = (
         _unreachable,
     ),
     _Row((ssl.SSLCertVerificationError,), FailureKind.TLS, _certificate_words),
+    # urllib3 1.26 compares the host's name itself.
+    _Row((CertificateError,), FailureKind.TLS, _said(WRONG_HOST)),
     _Row(
         _TIMEOUTS,
         FailureKind.CONNECT_TIMEOUT,
