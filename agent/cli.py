@@ -161,11 +161,21 @@ def _config_path(arguments: argparse.Namespace, environment: Mapping[str, str]) 
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    path = _config_path(arguments, os.environ)
-    settings = load(path, os.environ)
-    from agent import daemon  # noqa: PLC0415 - see the module's docstring
+    from agent import daemon, waiting  # noqa: PLC0415 - see the module's docstring
 
-    return daemon.run(path, settings)
+    path = _config_path(arguments, os.environ)
+    if arguments.wait:
+        return daemon.run(path, waiting.wait_for_settings(path, os.environ), patient=True)
+    return daemon.run(path, load(path, os.environ))
+
+
+def _fill_run(parser: argparse.ArgumentParser) -> None:
+    _add_config(parser)
+    parser.add_argument(
+        "--wait",
+        action="store_true",
+        help="wait until the configuration can be used, instead of ending with 2: for a service",
+    )
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -278,7 +288,7 @@ COMMANDS = (
             " configuration stays."
         ),
         _run,
-        _add_config,
+        _fill_run,
     ),
     Command(
         "check",

@@ -45,16 +45,22 @@ STATE_AGAIN = 2.0
 log = logging.getLogger(__name__)
 
 
-def run(path: Path, settings: Settings) -> int:
-    """Be the daemon, configured by `settings` from the file at `path`; return the exit status."""
-    return Daemon(path, settings, SystemClock()).run()
+def run(path: Path, settings: Settings, *, patient: bool = False) -> int:
+    """Be the daemon, configured by `settings` from the file at `path`; return the exit status.
+
+    `patient`: a ledger of a newer agent is waited out; it takes a person.
+    """
+    return Daemon(path, settings, SystemClock(), patient=patient).run()
 
 
 class Daemon:
     """From the first signal handler to the last line of the log."""
 
-    def __init__(self, path: Path, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self, path: Path, settings: Settings, clock: Clock, *, patient: bool = False
+    ) -> None:
         self._path = path
+        self._patient = patient
         self._settings = settings
         self._clock = clock
         self._notifier = sdnotify.SystemdNotifier()
@@ -83,8 +89,10 @@ class Daemon:
                 with self._state() as ledger:
                     self._serve(ledger)
             except (AnotherInstance, LedgerTooNew) as refusal:
-                log.error("%s", refusal)
-                return EXIT_REFUSED
+                if isinstance(refusal, AnotherInstance) or not self._patient:
+                    log.error("%s", refusal)
+                    return EXIT_REFUSED
+                self._wait_for_state(refusal)
             except (OSError, LedgerError) as error:
                 self._wait_for_state(error)
         self._tell_systemd("STOPPING=1")
@@ -137,6 +145,7 @@ class Daemon:
         )
         self._write(self._bare_status(finding))
         # To wait is all that can be done: a process started anew would wait as well.
+        self._tell_systemd(f"STATUS={finding.message}")
         self._tell_systemd("WATCHDOG=1")
         self._pause(STATE_AGAIN)
 
@@ -151,6 +160,7 @@ class Daemon:
         )
         self._inherited = []
         gateway.start()
+        self._tell_systemd("STATUS=")
         self._tell_systemd("READY=1")
         try:
             while not (self._stop or ledger.damaged or ledger.displaced):
