@@ -75,6 +75,7 @@ class Daemon:
         self._stop = False
         self._reload = False
         self._queue = False
+        self._complained = False
         self._fed = 0.0
         self._inherited: list[Unwritten] = []
         """What was not written down as the last ledger failed; bounded as it was there."""
@@ -145,6 +146,7 @@ class Daemon:
         )
         self._write(self._bare_status(finding))
         # To wait is all that can be done: a process started anew would wait as well.
+        self._complained = True
         self._tell_systemd(f"STATUS={finding.message}")
         self._tell_systemd("WATCHDOG=1")
         self._pause(STATE_AGAIN)
@@ -160,8 +162,10 @@ class Daemon:
         )
         self._inherited = []
         gateway.start()
-        self._tell_systemd("STATUS=")
         self._tell_systemd("READY=1")
+        if self._complained:
+            self._complained = False
+            self._tell_systemd("STATUS=")
         try:
             while not (self._stop or ledger.damaged or ledger.displaced):
                 wait = gateway.keep_house()

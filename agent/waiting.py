@@ -53,7 +53,7 @@ def _wait(
     while True:
         if complaint != told:
             told = complaint
-            log.error("waiting for a usable configuration: %s", complaint)
+            log.error("the agent waits, as its configuration can't be used: %s", complaint)
             tell_systemd(f"STATUS=waiting for a usable configuration: {complaint}")
         tell_systemd("WATCHDOG=1")
         look.wait(LOOK_AGAIN)
