@@ -182,7 +182,7 @@ class _WatchedSecureConnection(_WatchedConnection, HTTPSConnection):
 
 
 class _WholeAnswers(HTTPConnectionPool):
-    """An answer that is shorter than its Content-Length is an error; urllib3 1.26 has to be told."""
+    """An answer shorter than its Content-Length is an error; urllib3 1.26 has to be told."""
 
     def urlopen(self, *arguments: Any, **options: Any) -> Any:
         return super().urlopen(*arguments, enforce_content_length=True, **options)
