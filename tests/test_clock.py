@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -185,3 +187,28 @@ def test_a_stamp_of_before_the_clock_was_set_is_not_vouched_for() -> None:
 def test_what_an_unset_clock_began_from_is_known_while_it_was_seen() -> None:
     assert TrustedClock(HandClock(wall_time=90.0, monotonic_time=60.0)).unset_began == 30.0
     assert TrustedClock(HandClock()).unset_began is None
+
+
+# Where a sandbox refuses adjtimex(2)
+
+
+class RefusingKernel:
+    """What ctypes.CDLL gives where a system call filter stands in between."""
+
+    def adjtimex(self, _timex: object) -> int:
+        return -1
+
+
+@pytest.mark.parametrize(
+    ("age", "held"), [(0.0, True), (9 * 3600.0, False), (None, False)], ids=str
+)
+def test_where_the_kernel_may_not_be_asked_timesyncds_mark_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, age: float | None, held: bool
+) -> None:
+    monkeypatch.setattr("agent.clock.ctypes.CDLL", lambda *_a, **_o: RefusingKernel())
+    mark = tmp_path / "synchronized"
+    if age is not None:
+        mark.touch()
+        moment = time.time() - age
+        os.utime(mark, (moment, moment))
+    assert synchronised(mark) is held
