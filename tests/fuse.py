@@ -72,7 +72,7 @@ class FolderServer:
         self._numbers: dict[ForgetfulFile, int] = {}
         self._device = os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC)
         self._libc = ctypes.CDLL(None, use_errno=True)
-        options = f"fd={self._device},rootmode=40000,user_id=0,group_id=0"
+        options = f"fd={self._device},rootmode=40000,user_id=0,group_id=0,allow_other"
         flags = NO_SETUID_NO_DEVICES
         if self._libc.mount(b"forgetful", bytes(at), b"fuse", flags, options.encode()):
             code = ctypes.get_errno()

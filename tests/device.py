@@ -1,0 +1,118 @@
+"""The package on a real boot: `python -m tests.device`, by way of scripts/test-device.
+
+A Debian root is made with debootstrap and kept; a copy of it is booted under systemd-nspawn, with
+the simulated board and platform outside. Each proof prints one line as it passes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tests.device_container import Container, Failed
+from tests.device_outside import Outside, SilentDisk
+from tests.device_proofs import HUNG_PORT, PROOFS
+from tests.device_root import PROJECT, NotHere, debian_root, require_containers, require_tools
+from tests.device_scene import Scene
+from tests.fuse import NoFuse, require_fuse
+
+SKIPPED = 77
+"""Exit status where it can't be done here, as automake's tests have it."""
+SUITES = ("bookworm", "trixie")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the proofs: 0 all hold, 1 one does not, 77 it can't be done here."""
+    parser = argparse.ArgumentParser(prog="scripts/test-device", description=__doc__)
+    parser.add_argument("--suite", choices=SUITES, default=SUITES[0], help="Debian's release")
+    parser.add_argument("--keep", action="store_true", help="keep the container's folder")
+    options = parser.parse_args(arguments)
+    began = time.monotonic()
+
+    def tell(line: str) -> None:
+        print(f"{time.monotonic() - began:6.1f} s  {line}", flush=True)
+
+    try:
+        require_tools()
+        require_fuse()
+        tell(f"a root of Debian {options.suite}")
+        root = debian_root(options.suite)
+        require_containers(root)
+    except (NotHere, NoFuse) as reason:
+        print(f"SKIPPED: the package was not booted, {reason}", flush=True)
+        return SKIPPED
+    folder = Path(tempfile.mkdtemp(prefix="smarttel-device-"))
+    try:
+        _prove(folder, root, tell)
+    except Failed as failure:
+        tell(f"FAILED: {failure}")
+        return 1
+    finally:
+        if options.keep:
+            tell(f"kept: {folder}")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+    tell(f"all {len(PROOFS)} proofs hold on Debian {options.suite}")
+    return 0
+
+
+def _prove(folder: Path, root: Path, say: Callable[[str], None]) -> None:
+    copy = folder / "root"
+    subprocess.run(["cp", "-a", "--reflink=auto", str(root), str(copy)], check=True)
+    say("the package is built")
+    packages = _build(folder)
+    for package in packages:
+        shutil.copy(package, copy / "root" / package.name)
+    outside = Outside(folder)
+    disk = SilentDisk(folder / "hang")
+    outside.start()
+    binds = (f"{outside.port}:/dev/ttyRJ11", f"{folder / 'hang'}:{Path(HUNG_PORT).parent}")
+    machine = Container(copy, binds, folder / "console.log")
+    try:
+        machine.boot()
+        say("it has booted")
+        names = (f"/root/{packages[0].name}", f"/root/{packages[1].name}")
+        scene = Scene(machine, outside, disk, names)
+        for proof in PROOFS:
+            say(f"proved: {proof(scene)}")
+    finally:
+        machine.power_off()
+        disk.close()
+        outside.stop()
+
+
+def _build(folder: Path) -> tuple[Path, Path]:
+    """Build the package, and make a later version of it."""
+    built = subprocess.run(
+        [str(PROJECT / "scripts" / "build-deb"), "--output", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if built.returncode:
+        raise Failed("the package was not built:\n" + built.stderr[-2000:])
+    first = Path(built.stdout.strip())
+    tree = folder / "later"
+    subprocess.run(["dpkg-deb", "-R", str(first), str(tree)], check=True)
+    control = tree / "DEBIAN" / "control"
+    text = control.read_text("utf-8")
+    version = next(line.split()[1] for line in text.splitlines() if line.startswith("Version:"))
+    control.write_text(text.replace(f"Version: {version}", f"Version: {version}+later"), "utf-8")
+    second = folder / "later.deb"
+    subprocess.run(
+        ["dpkg-deb", "--root-owner-group", "-b", str(tree), str(second)],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    shutil.rmtree(tree)
+    return first, second
+
+
+if __name__ == "__main__":
+    sys.exit(main())
