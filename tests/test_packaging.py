@@ -172,3 +172,11 @@ def test_systemd_accepts_the_users_and_directories(tmp_path: Path) -> None:
     assert re.search(r"^dialout:x:20:smarttel$", text(etc / "group"), re.M)
     made = tmp_path / "var/spool/smarttel/recordings"
     assert made.stat().st_mode & 0o7777 == 0o2775
+
+
+def test_the_readme_walks_to_a_green_status_in_ten_lines() -> None:
+    section = text(ROOT / "README.md").partition("## Install\n")[2].partition("\n## ")[0]
+    walk = re.findall(r"^    (\S.*)$", section, re.M)
+    assert len(walk) <= 10
+    assert walk[0].startswith("apt-get install ./smarttel-agent_")
+    assert walk[-1].startswith("smarttel-agent status")
