@@ -7,11 +7,13 @@ the simulated board and platform outside. Each proof prints one line as it passe
 from __future__ import annotations
 
 import argparse
+import platform
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -69,6 +71,7 @@ def _prove(folder: Path, root: Path, say: Callable[[str], None]) -> None:
     packages = _build(folder)
     for package in packages:
         shutil.copy(package, copy / "root" / package.name)
+    _hand_over_the_project(copy)
     outside = Outside(folder)
     disk = SilentDisk(folder / "hang")
     outside.start()
@@ -112,6 +115,40 @@ def _build(folder: Path) -> tuple[Path, Path]:
     )
     shutil.rmtree(tree)
     return first, second
+
+
+def _hand_over_the_project(copy: Path) -> None:
+    """Put the project and the wheels that its installer asks for into the container."""
+    target = copy / "root" / "project"
+    target.mkdir()
+    for name in ("agent", "docs", "scripts", "systemd"):
+        shutil.copytree(PROJECT / name, target / name)
+    for name in ("README.md", "config.example.yaml", "pyproject.toml"):
+        shutil.copy(PROJECT / name, target / name)
+    python = max(path.name.removeprefix("python") for path in copy.glob("usr/lib/python3.*"))
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))
+    needs = project["project"]["dependencies"] + project["build-system"]["requires"] + ["wheel"]
+    wheels = str(copy / "root" / "wheels")
+    # sdnotify comes as an archive only; the others are fetched for the container's Python.
+    _pip("wheel", "--no-deps", "-w", wheels, *(each for each in needs if "sdnotify" in each))
+    tags = (
+        f"--platform={each}_{platform.machine()}" for each in ("manylinux2014", "manylinux_2_28")
+    )
+    _pip(
+        *("download", "--only-binary=:all:", "--find-links", wheels, "-d", wheels),
+        *("--python-version", python, *tags, *needs),
+    )
+
+
+def _pip(command: str, *options: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", command, "-q", *options],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise Failed("the wheels for scripts/install were not fetched:\n" + done.stderr[-2000:])
 
 
 if __name__ == "__main__":

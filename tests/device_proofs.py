@@ -11,6 +11,7 @@ from tests.device_outside import PASSWORD_MD5
 from tests.device_scene import CONFIGURATION, RECORDINGS, SECRET, SOON, Scene
 
 LEDGER = "/var/lib/smarttel-agent/ledger.sqlite"
+PROJECT = "/root/project"
 HUNG_PORT = "/srv/hang/ttyUSB7"
 WATCHDOG = 10
 """Seconds of the watchdog in these proofs; the unit's own are 180."""
@@ -28,8 +29,7 @@ HANGS_FOR = 150.0
 def installs(scene: Scene) -> str:
     machine = scene.machine
     machine.run("dpkg", "-i", scene.packages[0])
-    machine.run("mkdir", "-p", "/etc/systemd/system/smarttel-agent.service.d")
-    machine.run("tee", "/etc/systemd/system/smarttel-agent.service.d/test.conf", text=DROP_IN)
+    _confine_for_the_test(machine)
     machine.run("systemctl", "daemon-reload")
     machine.run("systemctl", "restart", "smarttel-agent")
     machine.run("useradd", "--system", "-G", "smarttel-recordings", "recorder")
@@ -229,15 +229,45 @@ def keeps_secrets(scene: Scene) -> str:
 
 def leaves_recordings(scene: Scene) -> str:
     machine = scene.machine
-    machine.run("sh", "-c", f"echo kept > {RECORDINGS}/kept.txt")
+    kept = f"{RECORDINGS}/kept.txt"
+    machine.run("tee", kept, text="kept\n")
     machine.run("dpkg", "--purge", "smarttel-agent")
-    machine.run("cat", f"{RECORDINGS}/kept.txt")
+    machine.run("cat", kept)
+    machine.run("rm", kept)
     for path in ("/etc/smarttel-agent", "/var/lib/smarttel-agent", "/usr/lib/smarttel-agent"):
         if machine.attempt("ls", path).returncode == 0:
             raise Failed(f"a purge leaves {path}")
     if machine.run("systemctl", "--failed", "--no-legend", "--no-pager").strip():
         raise Failed("a purge leaves a failed unit")
     return "purged: state and configuration are gone, the recordings are left alone"
+
+
+def installs_without_dpkg(scene: Scene) -> str:
+    machine = scene.machine
+    _confine_for_the_test(machine)
+    offline = ("env", "PIP_NO_INDEX=1", "PIP_FIND_LINKS=/root/wheels")
+    machine.run(*offline, f"{PROJECT}/scripts/install")
+    becomes_ready(scene)
+    pid = machine.pid
+    phone = scene.begin_call(4)
+    machine.run(*offline, f"{PROJECT}/scripts/install")
+    scene.wait_for_pid_other_than(pid)
+    scene.end_call(4, phone)
+    scene.wait_for_all()
+    machine.run(f"{PROJECT}/scripts/install", "--uninstall")
+    machine.run("ls", LEDGER, CONFIGURATION)
+    if machine.attempt("ls", "/usr/bin/smarttel-agent").returncode == 0:
+        raise Failed("`scripts/install --uninstall` leaves the command")
+    machine.run(f"{PROJECT}/scripts/install", "--uninstall", "--purge")
+    machine.run("ls", RECORDINGS)
+    if machine.attempt("ls", LEDGER).returncode == 0:
+        raise Failed("`scripts/install --uninstall --purge` leaves the ledger")
+    return "scripts/install: installs, upgrades in the middle of a call, and takes itself away"
+
+
+def _confine_for_the_test(machine: Container) -> None:
+    machine.run("mkdir", "-p", "/etc/systemd/system/smarttel-agent.service.d")
+    machine.run("tee", "/etc/systemd/system/smarttel-agent.service.d/test.conf", text=DROP_IN)
 
 
 def _set_format(machine: Container, version: int) -> int:
@@ -264,4 +294,5 @@ PROOFS: tuple[Callable[[Scene], str], ...] = (
     downgrades_or_refuses,
     keeps_secrets,
     leaves_recordings,
+    installs_without_dpkg,
 )

@@ -20,7 +20,7 @@ TOOLS = {
     "dpkg-deb": "dpkg",
 }
 """Commands that it takes, and Debian's packages that have them."""
-BOOTS_WITH = ("systemd", "systemd-sysv", "dbus", "acl")
+BOOTS_WITH = ("systemd", "systemd-sysv", "dbus", "acl", "python3-venv")
 
 
 class NotHere(Exception):
