@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from agent.boards.driver import DialRefused
 from agent.boards.events import DialAnswer
+from agent.call_writing import Port
 from agent.clock import Clock
 from agent.functions import Functions
 from agent.journal import Journal
@@ -21,7 +22,7 @@ from agent.ledger import Ledger, LedgerError
 from agent.ledger.errands import DIAL, MOST_WAITING, Order
 from agent.ledger.rows import Errand, ErrandState
 from agent.platform.listing import CallToPlace, Entry, Listing, OtherEntry
-from agent.switchboard import Port, Switchboard
+from agent.switchboard import Switchboard
 from agent.text import masked_numbers
 
 AFTER_PLACED = 3.0

@@ -114,6 +114,10 @@ class Uplink:
         for client in self._clients:
             client.abandon()
 
+    def call_ended(self, number: int) -> None:
+        """A call has ended: see `RecordLane.call_ended`. Raises LedgerError."""
+        self._records.call_ended(number)
+
     def send_at_once(self) -> None:
         """End all waits that are ours: somebody changed something by hand."""
         self.spread.end()
@@ -142,7 +146,7 @@ class Uplink:
             read_identity=self.identity.read_anew,
             longest_request=self._longest_request,
         )
-        records = RecordLane(
+        self._records = records = RecordLane(
             around,
             self._time,
             self.identity.satellite,
