@@ -217,7 +217,7 @@ _TABLE = (
     ),
     _Row((ssl.SSLCertVerificationError,), FailureKind.TLS, _certificate_words),
     # urllib3 1.26 compares the host's name itself.
-    _Row((CertificateError,), FailureKind.TLS, _said(WRONG_HOST)),
+    _Row((CertificateError,), FailureKind.TLS, _always(WRONG_HOST)),
     _Row(
         _TIMEOUTS,
         FailureKind.CONNECT_TIMEOUT,
