@@ -24,7 +24,7 @@ class _Later(ModuleType):
     def __init__(self, spec: ModuleSpec, version: str) -> None:
         super().__init__(spec.name)
         self.__spec__ = spec
-        self.__path__ = spec.submodule_search_locations
+        self.__path__ = spec.submodule_search_locations or []
         self.__version__ = version
 
     def __getattr__(self, attribute: str) -> Any:
