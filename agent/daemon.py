@@ -212,10 +212,10 @@ class Daemon:
         signal.signal(signal.SIGUSR1, flag("_queue"))
 
     def _pause(self, seconds: float) -> None:
-        self._wake.wait(seconds)
-        if not self._stop:
+        nudged = self._wake.wait(max(SHORTEST_TURN, seconds))
+        if nudged and not self._stop:
             # Much may change at once; once in a while is enough to show it.
-            time.sleep(max(0.0, min(SHORTEST_TURN, seconds)))
+            time.sleep(SHORTEST_TURN)
         self._wake.clear()
 
     def _feed_watchdog(self, gateway: Gateway) -> None:
