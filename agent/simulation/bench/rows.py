@@ -1,0 +1,15 @@
+"""The table of rows."""
+
+from __future__ import annotations
+
+from agent.simulation.bench import drain, growth, limits, memory, sending
+from agent.simulation.bench.figures import Row
+
+ROWS: tuple[Row, ...] = (
+    *sending.ROWS,
+    memory.ROW,
+    drain.ROW,
+    growth.ROW,
+    limits.ROW,
+)
+"""In the order in which they are measured and printed."""
