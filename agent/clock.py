@@ -8,6 +8,7 @@ clocks at once, as a `Stamp`.
 from __future__ import annotations
 
 import ctypes
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -93,10 +94,16 @@ def synchronised() -> bool:
     """Tell whether the kernel's clock is held by NTP, as adjtimex(2) says."""
     timex = ctypes.create_string_buffer(512)
     try:
-        state = ctypes.CDLL(None, use_errno=True).adjtimex(timex)
+        state = _library().adjtimex(timex)
     except (OSError, AttributeError):
         return False
     return state not in {-1, _TIME_ERROR}
+
+
+@functools.cache
+def _library() -> ctypes.CDLL:
+    """The C library; to open it costs more than to ask it."""
+    return ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +168,7 @@ class TrustedClock:
 
     def ready_in(self) -> float:
         """Seconds until records may carry times; 0: now. To be asked again after that."""
-        if self.trusted or self._platform is not None:
+        if self._platform is not None or self.trusted:
             return 0.0
         if self._clock.wall() < EARLIEST_TRUE_TIME:
             return PATIENCE

@@ -13,6 +13,8 @@ _NUMBER = re.compile(r"[0-9*#+]{7,}")
 def printable(text: str, most: int = MOST_SHOWN) -> str:
     """Neutralise control characters, line breaks, escapes and surrogates; cut at `most`."""
     cut = text[: most + 1]
+    if len(cut) <= most and cut.isprintable():
+        return cut
     shown = "".join(_shown(character) for character in cut[:most])
     return shown + "…" if len(cut) > most else shown
 
