@@ -132,7 +132,7 @@ def test_what_is_done_is_no_longer_listed_and_still_found(ledger: Ledger) -> Non
     for found in (ledger.queue.find(number), ledger.queue.find_callid("7687658987667780097")):
         assert [item.id for item in found] == [number, recording]
         assert {item.callid for item in found} == {"7687658987667780097"}
-    assert [item.sha256 for item in ledger.queue.find(recording)] == ["digest"]
+    assert [item.digest for item in ledger.queue.find(recording)] == ["digest"]
 
 
 def test_a_number_that_is_none_is_not_found(ledger: Ledger) -> None:

@@ -135,8 +135,8 @@ def _show(ledger: Ledger, words: _Words, name: str) -> int:
         ]
         if item.kind == "recording":
             lines += [("size", f"{item.size} bytes"), ("audio", item.verdict)]
-        if item.sha256:
-            lines.append(("SHA-256", item.sha256))
+        if item.digest:
+            lines.append(("digest (XXH3)", item.digest))
         if item.trouble:
             lines.append(("last trouble", words.trouble(item)))
         wait = item.due - time.monotonic()

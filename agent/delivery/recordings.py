@@ -103,7 +103,7 @@ class RecordingLane(Lane[RecordingToSend]):
     ) -> Callable[[], None]:
         """Send the file under its record's callid."""
         with self._open(item) as file:
-            _, sha256 = client.recording(
+            _, digest = client.recording(
                 item.callid,
                 file,
                 item.size,
@@ -115,7 +115,7 @@ class RecordingLane(Lane[RecordingToSend]):
         name = self.name(item)
 
         def write() -> None:
-            if self.around.ledger.deliveries.delivered(item, sha256):
+            if self.around.ledger.deliveries.delivered(item, digest):
                 log.info("%s is delivered, %d bytes", name, item.size)
                 self._after(item)
             else:
