@@ -18,8 +18,9 @@ from agent import __version__
 from agent.clock import Clock, ClockView, SystemClock
 from agent.config import ConfigError, load
 from agent.delivery.gate import GateView
-from agent.gateway import LONGEST_TURN, Gateway
+from agent.gateway import Gateway
 from agent.health import Finding, ProblemBook, health_of
+from agent.housekeeping import LONGEST_TURN
 from agent.instance import AnotherInstance, InstanceLock
 from agent.ledger import Ledger, LedgerError, LedgerTooNew, open_ledger, suspect
 from agent.ledger.rows import DialCounts, QueueCounts

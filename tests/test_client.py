@@ -81,9 +81,28 @@ def failing() -> Iterator[list[PlatformFailure]]:
     assert info.value.__cause__ is None
 
 
+def after_an_answer(script: Script) -> Script:
+    """The first connection answers one request as it should before the script goes on."""
+
+    def greeting(peer: Peer) -> None:
+        if peer.number == 1:
+            peer.request()
+            peer.send(http())
+        script(peer)
+
+    return greeting
+
+
 def failure(script: Script, **options: object) -> PlatformFailure:
+    """What a request meets, the same on a fresh connection and on one that stands."""
     with serving(script, **options) as (_server, client), failing() as caught:
         client.report(1, 1563957071000, "{}")
+    with serving(after_an_answer(script), **options) as (_server, client):
+        client.report(1, 1563957071000, "{}")
+        with failing() as again:
+            client.report(2, 1563957072000, "{}")
+    for name in ("kind", "status", "http_status", "retry_after"):
+        assert getattr(again[0], name) == getattr(caught[0], name)
     return caught[0]
 
 
@@ -825,8 +844,10 @@ def test_an_answer_without_end_is_not_read_to_it() -> None:
 
 def test_an_answer_compressed_unasked_is_understood() -> None:
     answer = http(gzip.compress(OK), "200 OK", "Content-Encoding: gzip")
-    with serving(for_ever(answer)) as (_server, client):
+    with serving(for_ever(answer)) as (server, client):
         assert client.report(1, 1, "{}").status == 0
+        assert client.report(2, 1, "{}").status == 0
+        assert server.connections == 1
 
 
 @pytest.mark.parametrize(

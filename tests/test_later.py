@@ -32,7 +32,8 @@ def test_an_encoding_is_guessed_all_the_same() -> None:
 @pytest.mark.parametrize("part", ["idna.core", "charset_normalizer.md"])
 def test_a_part_of_a_library_that_is_not_loaded_yet_can_be_imported(part: str) -> None:
     name = part.partition(".")[0]
-    assert run(f"import {part}, {name}; print({name}.__name__, {part}.__name__)") == f"{name} {part}"
+    code = f"import {part}, {name}; print({name}.__name__, {part}.__name__)"
+    assert run(code) == f"{name} {part}"
 
 
 def test_a_library_that_is_loaded_already_is_left_alone() -> None:

@@ -71,6 +71,11 @@ class Ledger:
         return self._store.commits
 
     @property
+    def changes(self) -> int:
+        """Rows written so far: the same number, the same content, but for other processes."""
+        return self._store.changes
+
+    @property
     def trouble(self) -> str:
         """Why the ledger could not be used when it last was to be; empty: it could."""
         return self._store.trouble

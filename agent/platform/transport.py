@@ -236,10 +236,10 @@ def _read_to_its_end(response: _Response) -> bytes:
     while len(body) <= MOST_ANSWER:
         piece: bytes = response.read(MOST_ANSWER + 1 - len(body))
         if not piece:
+            if isinstance(response, http.client.HTTPResponse) and response.length:
+                raise http.client.IncompleteRead(bytes(body), response.length)
             break
         body += piece
-    if isinstance(response, http.client.HTTPResponse) and response.length:
-        raise http.client.IncompleteRead(bytes(body), response.length)
     return bytes(body)
 
 
