@@ -84,6 +84,8 @@ class Errands:
         self._rest: dict[Port, float] = {}
         self._unwritten: dict[int, tuple[ErrandState, str]] = {}
         """Outcomes that the ledger has not taken yet; one for each order that was under way."""
+        self._empty: set[str] = set()
+        """Sources whose list was empty when last read, durably; there are two sources."""
         self.counts = ListingCounts()
 
     def recover(self) -> None:
@@ -116,6 +118,9 @@ class Errands:
         Raises LedgerError; then nothing was taken, and nothing is obeyed.
         """
         self._count(source, listing)
+        empty = not (listing.entries or listing.dropped)
+        if empty and source in self._empty:
+            return
         keys = frozenset(entry.key for entry in listing.entries)
         functions: list[tuple[int, FunctionMessage]] = []
         with self._lock, self._ledger.transaction():
@@ -130,6 +135,8 @@ class Errands:
                 # What was not looked at may still be listed, and would come again as if new.
                 keys |= frozenset(sorted(known - keys)[: MOST_LISTED - len(keys)])
             self._ledger.errands.set_listed(source, keys)
+        # One thread takes the lists. Where a list is remembered as empty, one more says nothing.
+        (self._empty.add if empty else self._empty.discard)(source)
         for number, message in functions:
             self._run(number, message)
         if seen:

@@ -1,13 +1,15 @@
-"""What the ledger tells in figures, for the status: counted anew only where it may be different."""
+"""What costs to find out and seldom changes, for the status: looked up only where it may differ."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from agent.clock import Clock
-from agent.ledger import Ledger
+from agent.ledger import Ledger, damaged_ledgers
 from agent.ledger.rows import DialCounts, Errand, QueueCounts
+from agent.recordings.disk import look
 
 LOOK_BACK = 86_400.0
 """Seconds for which a file that can't be sent, or went missing, is shown as a problem."""
@@ -16,6 +18,10 @@ ERRANDS_SHOWN = 10
 OLDEST = 60.0
 """Seconds for which figures hold though nothing was written: a day's LOOK_BACK moves on, and a
 command may write to the ledger beside the agent."""
+
+STATE_LOOK = 15.0
+"""Seconds between looks at the state directory: where it can't be written, the ledger says so at
+once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +71,32 @@ class LedgerFigures:
             dial=self._ledger.errands.counts(),
             errands=self._ledger.errands.recent(ERRANDS_SHOWN),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class StateView:
+    """The state directory at one moment."""
+
+    damaged: tuple[str, ...]
+    """Names of ledgers that were set aside."""
+    trouble: str
+    """What is wrong with the disk under it, in words; empty where nothing is."""
+
+
+class StateDirectory:
+    """Looks at the directory that holds the ledger."""
+
+    def __init__(self, directory: Path, clock: Clock) -> None:
+        self._directory = directory
+        self._clock = clock
+        self._view: StateView | None = None
+        self._looked = 0.0
+
+    def view(self) -> StateView:
+        """How it is, or was STATE_LOOK seconds ago."""
+        now = self._clock.monotonic()
+        if self._view is None or self._view.trouble or now - self._looked >= STATE_LOOK:
+            damaged = tuple(path.name for path in damaged_ledgers(self._directory))
+            self._view = StateView(damaged, look(self._directory, None).reason)
+            self._looked = now
+        return self._view

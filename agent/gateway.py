@@ -9,14 +9,13 @@ from pathlib import Path
 from agent.boards.events import DialAnswer
 from agent.clock import Clock, TrustedClock, synchronised
 from agent.collection import Collection
-from agent.figures import Figures, LedgerFigures
+from agent.figures import Figures, LedgerFigures, StateDirectory
 from agent.health import ProblemBook, Situation, assess, health_of
 from agent.housekeeping import Housekeeping
-from agent.ledger import Ledger, LedgerError, damaged_ledgers
+from agent.ledger import Ledger, LedgerError
 from agent.lines import Lines
 from agent.logs import Phones
 from agent.parts import Part
-from agent.recordings.disk import look
 from agent.settings import Settings
 from agent.status import Status
 from agent.switchboard import Unwritten
@@ -50,7 +49,7 @@ class Gateway:
         another ledger handed over.
         """
         self._settings = settings
-        self._state_directory = Path(settings.state_directory)
+        self._state = StateDirectory(Path(settings.state_directory), clock)
         self._ledger = ledger
         self._clock = clock
         self._phones = phones
@@ -162,6 +161,7 @@ class Gateway:
 
     def _situation(self, figures: Figures) -> Situation:
         switchboard = self._lines.switchboard
+        state = self._state.view()
         return Situation(
             links=self._lines.views(),
             channels={board: switchboard.channels(board) for board in switchboard.boards},
@@ -174,10 +174,10 @@ class Gateway:
             clock=self._time.view(),
             satellite=self._uplink.identity.satellite(),
             recordings_trouble=self._collection.view().trouble,
-            damaged=tuple(path.name for path in damaged_ledgers(self._state_directory)),
+            damaged=state.damaged,
             unwritten=switchboard.unwritten,
             dropped=switchboard.dropped,
-            state_trouble=self._ledger.trouble or look(self._state_directory, None).reason,
+            state_trouble=self._ledger.trouble or state.trouble,
             parts=tuple(part.view() for part in self._parts()),
         )
 

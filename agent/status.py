@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
+
 from agent import __version__
 from agent.boards.events import LineState
 from agent.boards.link import LinkView
@@ -176,9 +178,8 @@ class StatusFile:
     def write(self, told: dict[str, Any]) -> None:
         """Write the status, or say once in the log that it can't be."""
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            _replace(self._path, json.dumps(told, ensure_ascii=False, indent=1) + "\n")
-            _replace(self._words, as_words(told))
+            _replace(self._path, _indented(told))
+            _replace(self._words, as_words(told).encode("utf-8", "replace"))
         except OSError as error:
             trouble = f"{self._path}: {error.strerror or error}"
             if trouble != self._trouble:
@@ -197,15 +198,37 @@ def shown_url(url: str) -> str:
     return printable(f"{parts.scheme}://{place}{port}{parts.path}")
 
 
-def _replace(path: Path, text: str) -> None:
-    fresh = path.with_name(f".{path.name}.new")
-    # Not through a link that somebody left there: the folder may be open to others.
-    fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-    with open(descriptor, "w", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+def _indented(told: dict[str, Any]) -> bytes:
+    try:
+        return msgspec.json.format(msgspec.json.encode(told), indent=1) + b"\n"
+    except UnicodeEncodeError:
+        # Half a character that no encoding knows, which JSON must not hold as it is.
+        return json.dumps(told, indent=1).encode() + b"\n"
+
+
+def _replace(path: Path, content: bytes) -> None:
+    # Every few seconds, so in as few system calls as it takes.
+    fresh = f"{path.parent}/.{path.name}.new"
+    descriptor = _new_file(fresh, path.parent)
+    try:
         os.fchmod(descriptor, 0o644)
-        file.write(text)
-    fresh.replace(path)
+        while content:
+            content = content[os.write(descriptor, content) :]
+    finally:
+        os.close(descriptor)
+    os.rename(fresh, path)  # noqa: PTH104
+
+
+def _new_file(fresh: str, folder: Path) -> int:
+    # Not through a link that somebody left there: the folder may be open to others.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        return os.open(fresh, flags, 0o644)
+    except FileExistsError:
+        os.unlink(fresh)  # noqa: PTH108
+    except FileNotFoundError:
+        folder.mkdir(parents=True, exist_ok=True)
+    return os.open(fresh, flags, 0o644)
 
 
 def _board(link: LinkView, channels: Sequence[ChannelView]) -> dict[str, Any]:
