@@ -20,7 +20,6 @@ from agent.config import ConfigError, load
 from agent.delivery.gate import GateView
 from agent.gateway import Gateway
 from agent.health import Finding, ProblemBook, health_of
-from agent.housekeeping import LONGEST_TURN
 from agent.instance import AnotherInstance, InstanceLock
 from agent.ledger import Ledger, LedgerError, LedgerTooNew, open_ledger, suspect
 from agent.ledger.rows import DialCounts, QueueCounts
@@ -36,6 +35,8 @@ EXIT_REFUSED = 1
 """Another instance runs, or the ledger is a newer agent's."""
 SHORTEST_TURN = 0.1
 """Seconds between two rounds of housekeeping, however often something changes."""
+FEED_AGAIN = 30.0
+"""Seconds between two signs of life for systemd, whose watchdog waits for three minutes."""
 STATE_AGAIN = 2.0
 """Seconds between attempts to open a state directory that is not there or not writable."""
 
@@ -221,7 +222,7 @@ class Daemon:
 
     def _feed_watchdog(self, gateway: Gateway) -> None:
         now = self._clock.monotonic()
-        if gateway.alive and now - self._fed >= LONGEST_TURN:
+        if now - self._fed >= FEED_AGAIN and gateway.alive:
             self._fed = now
             self._tell_systemd("WATCHDOG=1")
 

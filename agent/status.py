@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
@@ -189,6 +190,7 @@ class StatusFile:
             self._trouble = ""
 
 
+@functools.lru_cache(maxsize=4)
 def shown_url(url: str) -> str:
     """A URL without what may be secret in it: account, password, query."""
     parts = urlsplit(url)

@@ -13,7 +13,7 @@ import http.client
 import io
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import IntEnum
 from functools import partial
 from typing import Any
@@ -174,6 +174,8 @@ class _WatchedConnection(HTTPConnection):
     def __init__(self, *arguments: Any, line: Line, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._line = line
+        self._held: bytearray | None = None
+        """What is to leave together; None: everything leaves at once."""
 
     def connect(self) -> None:
         self._line.phase = Phase.CONNECTING
@@ -185,7 +187,8 @@ class _WatchedConnection(HTTPConnection):
     ) -> http.client.HTTPResponse:
         """See `Line.post_again`."""
         try:
-            http.client.HTTPConnection.request(self, "POST", path, body, headers)
+            with self._in_one_piece() if isinstance(body, bytes) else contextlib.nullcontext():
+                http.client.HTTPConnection.request(self, "POST", path, body, headers)
         except _CUT_WHILE_SENDING as error:
             # The answer may be there all the same.
             self._line.send_error = error
@@ -193,6 +196,16 @@ class _WatchedConnection(HTTPConnection):
             self._line.sent = True
         self._line.await_answer()
         return http.client.HTTPConnection.getresponse(self)
+
+    @contextlib.contextmanager
+    def _in_one_piece(self) -> Iterator[None]:
+        """Send what is sent inside at once when all of it is there: a packet instead of two."""
+        held = self._held = bytearray()
+        try:
+            yield
+        finally:
+            self._held = None
+        self.send(held)
 
     def putrequest(self, method: str, url: str, *arguments: Any, **options: Any) -> None:
         self._line.phase = Phase.SENDING
@@ -210,6 +223,12 @@ class _WatchedConnection(HTTPConnection):
             # TLS a reset may have taken it along; then it is the sending that is told of.)
             raise BrokenPipeError(errno.EPIPE, "the platform took no more") from error
         self._line.sent = True
+
+    def send(self, data: Any) -> None:
+        if self._held is None:
+            super().send(data)
+        else:
+            self._held += data
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]
         self._line.await_answer()
