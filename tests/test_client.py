@@ -14,8 +14,8 @@ from pathlib import Path
 from urllib.parse import parse_qsl
 
 import pytest
-import xxhash
 import trustme
+import xxhash
 
 from agent.clock import SystemClock
 from agent.platform.answers import Answer

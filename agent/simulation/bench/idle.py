@@ -20,7 +20,7 @@ LONG, SHORT = 600.0, 30.0
 MOST_PROCESSOR = 0.3
 """Seconds of processor time in LONG."""
 MOST_WAKEUPS = 3.0
-MEMORY = Path("/dev/shm")
+MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
 """A tmpfs that everybody may write to, on every Linux."""
 
 

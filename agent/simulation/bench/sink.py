@@ -18,9 +18,11 @@ import sys
 import threading
 import time
 import urllib.request
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from urllib.parse import parse_qsl
 
 from agent.simulation.command import say, signals_held, wait_for_signal
 
@@ -34,6 +36,9 @@ MOST_HEAD = 64 * 1024
 MOST_FORM = 64 * 1024
 """Bytes of a body that is read, and not thrown away: only a record's or a report's."""
 PAGE = "/voip/api/upload_record"
+ARRIVALS = "/arrivals"
+MOST_ARRIVALS = 20_000
+"""Records, and files, whose arrival is remembered: more than any row looks at."""
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _EXPECTS = re.compile(rb"\r\nexpect: *100-continue", re.IGNORECASE)
@@ -69,6 +74,16 @@ class Counts:
     connections: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """When something arrived: seconds of CLOCK_MONOTONIC, which all processes share."""
+
+    records: list[tuple[float, dict[str, str]]]
+    """Each with its fields (PROTOCOL.md 2.2)."""
+    files: list[float]
+    """When the first byte of each was there."""
+
+
 class Sink:
     """Takes connections, a thread each, until the process ends."""
 
@@ -79,6 +94,8 @@ class Sink:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self._counts = Counts()
         self._lock = threading.Lock()
+        self._records: deque[tuple[float, str]] = deque(maxlen=MOST_ARRIVALS)
+        self._files: deque[float] = deque(maxlen=MOST_ARRIVALS)
         self._put: dict[bytes, int] = {}
         """Sizes by path: rclone looks at what it has sent."""
 
@@ -113,6 +130,10 @@ class Sink:
         method, path = head.split(b" ", 2)[:2]
         found = _LENGTH.search(head)
         length = int(found[1]) if found else 0
+        if method == b"GET" and path == ARRIVALS.encode():
+            with self._lock:
+                told = json.dumps({"records": list(self._records), "files": list(self._files)})
+            return _http("200 OK", told, "application/json")
         if method == b"GET":
             return _http("200 OK", json.dumps(asdict(self._counts)), "application/json")
         if method == b"POST" and length <= MOST_FORM and b"multipart/" not in head:
@@ -132,7 +153,9 @@ class Sink:
     def _form(self, body: bytes) -> bytes:
         with self._lock:
             self._counts.requests += 1
-            self._counts.records += b"cmd=upload" in body
+            if b"cmd=upload" in body:
+                self._counts.records += 1
+                self._records.append((time.monotonic(), body.decode("ascii", "replace")))
         return self._taken()
 
     def _taken(self) -> bytes:
@@ -165,6 +188,7 @@ class Sink:
         if file:
             with self._lock:
                 self._counts.latest_began = time.time()
+                self._files.append(time.monotonic())
         here = min(len(buffer), length)
         del buffer[:here]
         counted = here
@@ -234,6 +258,13 @@ class SinkProcess:
         self.origin = origin
         self.url = origin + PAGE
         """What a gateway's `platform.url` must be."""
+
+    def arrivals(self) -> Arrivals:
+        """The latest records and files, MOST_ARRIVALS of each."""
+        with urllib.request.urlopen(self.origin + ARRIVALS, timeout=30) as answer:  # noqa: S310
+            told = json.load(answer)
+        records = [(moment, dict(parse_qsl(body))) for moment, body in told["records"]]
+        return Arrivals(records, told["files"])
 
     def counts(self) -> Counts:
         """What has arrived so far."""
