@@ -247,3 +247,18 @@ def test_the_heap_is_read_right(heap: Ledger) -> None:
     assert heap.queue.counts(10).records_waiting >= 9_999
     around = heap.calls.around(NOON + 50_000, NOON + 50_010)
     assert {stored.id for stored in around} >= set(range(49_940, 50_011))
+
+
+def test_the_calls_around_a_moment_long_ago_are_found_as_soon_as_those_of_later(
+    heap: Ledger,
+) -> None:
+    connection = store_of(heap)._connection
+
+    def steps(moment: float) -> int:
+        taken: list[None] = []
+        connection.set_progress_handler(lambda: taken.append(None), 100)
+        heap.calls.around(moment, moment + 10)
+        connection.set_progress_handler(None, 0)
+        return len(taken)
+
+    assert steps(NOON + 100) < 1.5 * steps(NOON + 50_000)
