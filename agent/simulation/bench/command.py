@@ -17,7 +17,7 @@ from typing import Any
 
 from agent import __version__
 from agent.simulation.bench.figures import Bench, Figure, Row, Unmeasurable, Verdict
-from agent.simulation.bench.peers import PACKAGES, PeerFailed, version
+from agent.simulation.bench.peers import PACKAGES, version
 from agent.simulation.bench.rows import ROWS
 from agent.simulation.command import say
 
@@ -33,6 +33,8 @@ class Result:
     figures: tuple[Figure, ...] = ()
     trouble: str = ""
     """Why it was not measured, or not to its end; empty where it was."""
+    lacking: bool = False
+    """True: a program is missing, and nothing went wrong."""
     seconds: float = 0.0
     """That measuring it took."""
 
@@ -47,12 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for row in ROWS:
             if not options.rows or row.name in options.rows:
                 results.append(measure(row, options.directory, short=options.short))
-                say("\n".join(table(results[-1:])))
     except KeyboardInterrupt:
-        say("stopped; what was measured so far:")
-        options.short = False
-    say("")
-    say("\n".join(table(results)))
+        say("stopped; all processes have ended")
+        return EXIT_STOPPED
+    finally:
+        say("\n".join(("", *table(results), "")))
     machine = facts()
     if options.json:
         told = json.dumps(as_json(results, machine), indent=2, ensure_ascii=False)
@@ -71,22 +72,23 @@ def measure(row: Row, directory: Path | None, *, short: bool) -> Result:
     began = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix=f"smarttel-bench-{row.name}-", dir=directory))
     figures: tuple[Figure, ...] = ()
-    trouble = ""
+    trouble, lacking = "", False
     try:
         figures = tuple(row.measure(Bench(folder, short, lambda words: say(f"  … {words}"))))
     except Unmeasurable as missing:
-        trouble = str(missing)
-    except (TimeoutError, PeerFailed, OSError) as failure:
+        trouble, lacking = str(missing), True
+    except Exception as failure:  # whatever it is, the other rows go on
         trouble = f"{type(failure).__name__}: {failure}"
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return Result(row, figures, trouble, time.monotonic() - began)
+    return Result(row, figures, trouble, lacking, time.monotonic() - began)
 
 
 def failures(results: Sequence[Result], *, structural_only: bool) -> list[str]:
     """What makes the exit status 1: figures that missed, and rows that were not measured.
 
-    `structural_only`: a time or a ratio of times, which a busy machine spoils, is no failure.
+    `structural_only`: a time or a ratio of times, which a busy machine spoils, is no failure, nor
+    is a row whose peers are not installed.
     """
     missed = [
         f"{result.row.name}: {figure.name}: {target(figure)}, and it is {_number(figure.measured)}"
@@ -94,7 +96,11 @@ def failures(results: Sequence[Result], *, structural_only: bool) -> list[str]:
         for figure in result.figures
         if figure.verdict is Verdict.MISSED and (figure.structural or not structural_only)
     ]
-    return missed + [f"{one.row.name}: {one.trouble}" for one in results if one.trouble]
+    return missed + [
+        f"{one.row.name}: {one.trouble}"
+        for one in results
+        if one.trouble and not (one.lacking and structural_only)
+    ]
 
 
 def table(results: Sequence[Result]) -> list[str]:
@@ -202,6 +208,13 @@ def _processor() -> str:
     return platform.machine()
 
 
+def _row(name: str) -> str:
+    if name not in {row.name for row in ROWS}:
+        names = ", ".join(row.name for row in ROWS)
+        raise argparse.ArgumentTypeError(f"{name!r} is no row; there are {names}")
+    return name
+
+
 def _parser() -> argparse.ArgumentParser:
     rows = "\n".join(f"  {row.name:15}{row.title}" for row in ROWS)
     parser = argparse.ArgumentParser(
@@ -211,7 +224,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"rows:\n{rows}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("rows", nargs="*", metavar="ROW", help="rows to measure; without: all")
+    parser.add_argument(
+        "rows", nargs="*", type=_row, metavar="ROW", help="rows to measure; without: all"
+    )
     parser.add_argument(
         "--short",
         action="store_true",
