@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
+from agent.simulation.bench.backlog import book_calls
 from agent.simulation.bench.daemon import Daemon, daemon, wait_until
 from agent.simulation.bench.figures import Bench, Figure, Row
 from agent.simulation.bench.peers import curl_all, curl_one, shell_loop
@@ -54,32 +55,60 @@ def measure_one(bench: Bench) -> Sequence[Figure]:
 def measure_many(bench: Bench) -> Sequence[Figure]:
     """Send many recordings, as they come, by the agent, by a shell loop and by one curl."""
     count = FEW if bench.short else MANY
-    stock = Stock(bench.folder)
-    others = bench.folder / "others"
-    others.mkdir()
-    with sink() as server, gateway_settings(bench.folder, server.url) as settings:
-        for_loop, for_curl, for_agent = (stock.make(count) for _ in range(3))
-        bench.say(f"{count} recordings by inotifywait and curl")
-        arrived = server.counts().files
-        with shell_loop(others, server, bench.folder) as end:
-            for file in for_loop:
-                file.rename(others / file.name)
-            wait_for_files(server, arrived + count)
-            loop = end().processor
-        bench.say(f"{count} recordings by one curl")
-        one = median(curl_all(for_curl, server, bench.folder).processor for _ in range(3))
-        bench.say(f"{count} recordings by the agent")
-        with daemon(bench.folder, settings) as running:
-            wait_for_scan(running)
-            ours = cost_of(running, server, stock, for_agent)
+    with sink() as server:
+        loop = _by_loop(bench, server, count)
+        one = _by_one_curl(bench, server, count)
+        ours = _by_agent(bench, server, count, booked=True)
+        alone = _by_agent(bench, server, count, booked=False)
     what = f"CPU for {count} recordings of {A_MINUTE // 1000} kB"
     return [
         Figure(what, ours / loop, "x inotifywait and curl", most=0.25),
         Figure(what, ours / one, "x one curl", most=2.0),
-        Figure("the agent, for each", ours / count * 1000, "ms CPU"),
-        Figure("inotifywait and curl, for each", loop / count * 1000, "ms CPU"),
-        Figure("one curl, for each", one / count * 1000, "ms CPU"),
+        Figure("the agent, for each", ours * 1000, "ms CPU"),
+        Figure("with a record of its own for each", alone * 1000, "ms CPU"),
+        Figure("inotifywait and curl, for each", loop * 1000, "ms CPU"),
+        Figure("one curl, for each", one * 1000, "ms CPU"),
     ]
+
+
+def _by_loop(bench: Bench, server: SinkProcess, count: int) -> float:
+    """Seconds of processor time for each recording, as in the two below."""
+    bench.say(f"{count} recordings by inotifywait and curl")
+    stock = Stock(_folder(bench, "loop"))
+    files = stock.make(count)
+    arrived = server.counts().files
+    with shell_loop(stock.directory, server, bench.folder) as end:
+        stock.put(files)
+        wait_for_files(server, arrived + count)
+        return end().processor / count
+
+
+def _by_one_curl(bench: Bench, server: SinkProcess, count: int) -> float:
+    bench.say(f"{count} recordings by one curl")
+    files = Stock(_folder(bench, "curl")).make(count)
+    return median(curl_all(files, server, bench.folder).processor for _ in range(3)) / count
+
+
+def _by_agent(bench: Bench, server: SinkProcess, count: int, *, booked: bool) -> float:
+    """`booked`: the board told of their calls, and their records are booked already."""
+    bench.say(f"{count} recordings by the agent{'' if booked else ', each with its record'}")
+    folder = _folder(bench, "booked" if booked else "alone")
+    stock = Stock(folder)
+    files = stock.make(count)
+    if booked:
+        book_calls(folder / "state", files)
+    with (
+        gateway_settings(folder, server.url) as settings,
+        daemon(folder, settings) as running,
+    ):
+        wait_for_scan(running)
+        return cost_of(running, server, stock, files) / count
+
+
+def _folder(bench: Bench, name: str) -> Path:
+    folder = bench.folder / name
+    folder.mkdir()
+    return folder
 
 
 def cost_of(running: Daemon, server: SinkProcess, stock: Stock, files: list[Path]) -> float:
