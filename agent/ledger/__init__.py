@@ -71,6 +71,11 @@ class Ledger:
         return self._store.commits
 
     @property
+    def soft_commits(self) -> int:
+        """Transactions so far that waited for no disk."""
+        return self._store.soft_commits
+
+    @property
     def trouble(self) -> str:
         """Why the ledger could not be used when it last was to be; empty: it could."""
         return self._store.trouble
@@ -79,9 +84,19 @@ class Ledger:
         """Write what is there already, to find out whether that can be done. Raises LedgerError."""
         self._store.set_meta("boot", self._store.meta("boot", ""))
 
-    def transaction(self) -> AbstractContextManager[None]:
-        """Make several steps one: all durable together, or none."""
-        return self._store.transaction()
+    def transaction(self, *, soft: bool = False) -> AbstractContextManager[None]:
+        """Make several steps one: all durable together, or none.
+
+        `soft`: a power cut may undo them, see `Store`; for what is found anew after one.
+        """
+        return self._store.transaction(soft=soft)
+
+    def settle(self) -> float | None:
+        """Make durable what has been soft for long; return the seconds until something will have.
+
+        None: nothing is soft. Raises LedgerError.
+        """
+        return self._store.settle()
 
     def close(self) -> None:
         """Close the file."""

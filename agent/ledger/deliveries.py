@@ -138,8 +138,8 @@ class DeliveryBook:
         excluded = _excluded("item_id", busy)
         rows = [
             self._store.row(
-                "SELECT due FROM deliveries WHERE kind = ? AND target = ? AND sendable = 1"
-                f" AND (refusals > 0) = ?{excluded} ORDER BY due, item_id LIMIT 1",
+                "SELECT due FROM deliveries WHERE waiting = 1 AND kind = ? AND target = ?"
+                f" AND sendable = 1 AND (refusals > 0) = ?{excluded} ORDER BY due, item_id LIMIT 1",
                 (kind, self._target, refused),
             )
             for refused in (False, True)
@@ -333,8 +333,8 @@ class DeliveryBook:
     def _next(self, kind: str, select: str, busy: Iterable[int], pick: Pick) -> Row | None:
         """Read a row of the item that `pick` tells, with the columns that `select` names."""
         due = (
-            "d.kind = ? AND d.target = ? AND d.sendable = 1 AND (d.refusals > 0) = ? AND d.due <= ?"
-            + _excluded("d.item_id", busy)
+            "d.waiting = 1 AND d.kind = ? AND d.target = ? AND d.sendable = 1"
+            " AND (d.refusals > 0) = ? AND d.due <= ?" + _excluded("d.item_id", busy)
         )
         now = self._clock.monotonic()
         for refused in (False, True):
