@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from agent.boards.events import DialAnswer
+from agent.call_writing import Unwritten
 from agent.clock import Clock, TrustedClock, synchronised
 from agent.collection import Collection
 from agent.health import ProblemBook, Situation, assess, health_of
@@ -17,7 +18,6 @@ from agent.parts import Part
 from agent.recordings.disk import look
 from agent.settings import Settings
 from agent.status import Status
-from agent.switchboard import Unwritten
 from agent.uplink import Uplink
 
 LOOK_BACK = 86_400.0
@@ -130,6 +130,7 @@ class Gateway:
             waits = [self._collection.intake.match_waiting()]
             self._uplink.errands.pump()
             waits.append(self._uplink.errands.due())
+            waits.append(self._ledger.settle())
         except LedgerError as error:
             log.error("the ledger can't be used just now: %s", error)
             return WRITE_AGAIN
@@ -226,6 +227,7 @@ class Gateway:
             on_calls=self._calls_changed,
             on_dial_answer=self._dial_answered,
             on_link=self._link_changed,
+            on_end=self._call_ended,
             inherited=inherited,
         )
 
@@ -266,6 +268,9 @@ class Gateway:
         except LedgerError as error:
             log.error("recordings wait for their calls, the ledger can't be used: %s", error)
         self._uplink.bell.ring()
+
+    def _call_ended(self, number: int) -> None:
+        self._uplink.call_ended(number)
 
     def _recordings_changed(self) -> None:
         self._uplink.bell.ring()

@@ -336,9 +336,9 @@ def test_a_recording_whose_name_says_nothing_is_of_unknown_direction(desk: Desk)
 
 
 def test_where_none_waits_matching_writes_nothing(desk: Desk) -> None:
-    before = desk.ledger.commits
+    before = desk.ledger.commits, desk.ledger.soft_commits
     assert desk.intake.match_waiting() is None
-    assert desk.ledger.commits == before
+    assert (desk.ledger.commits, desk.ledger.soft_commits) == before
 
 
 def test_more_recordings_without_a_call_than_one_look_takes_all_get_a_record(
@@ -348,10 +348,10 @@ def test_more_recordings_without_a_call_than_one_look_takes_all_get_a_record(
     names = [desk.write(f"voice-{number}.wav", content=pcm(0.01)) for number in range(count)]
     desk.take(*names)
     desk.clock.turn(ATTACH_WINDOW)
-    before = desk.ledger.commits
+    before = desk.ledger.soft_commits
     assert desk.intake.match_waiting() == 0.0
     assert desk.intake.match_waiting() is None
-    assert desk.ledger.commits == before + 2
+    assert desk.ledger.soft_commits == before + 2
     assert all(desk.call_of(name) is not None for name in names)
 
 
@@ -604,7 +604,7 @@ def test_two_thousand_files_found_by_a_scan_cost_few_transactions(tmp_path: Path
     for number in range(2000):
         desk.write(f"{number % 7}/voice-{number}.wav", content, at=old)
     stop = threading.Event()
-    before = desk.ledger.commits
+    before, soft = desk.ledger.commits, desk.ledger.soft_commits
     watcher = RecordingWatcher(
         desk.directory,
         desk.names,
@@ -623,7 +623,8 @@ def test_two_thousand_files_found_by_a_scan_cost_few_transactions(tmp_path: Path
         stop.set()
         thread.join()
     assert len(desk.recordings()) == 2000
-    assert desk.ledger.commits - before <= 40
+    assert desk.ledger.commits == before, "the scan finds them anew after a power cut"
+    assert desk.ledger.soft_commits - soft <= 40
     desk.ledger.close()
 
 

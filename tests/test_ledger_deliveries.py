@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.ledger import Ledger
-from agent.ledger.deliveries import RECORD, RECORDING
+from agent.ledger.due import RECORD, RECORDING
 from tests.clocks import HandClock
 from tests.ledgers import (
     ATTACH_WINDOW,

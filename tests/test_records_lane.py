@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from agent.calls import Call, Direction
 from agent.clock import Stamp
+from agent.delivery.freezing import CLOCK_TOLERANCE, completed, record_fields
 from agent.delivery.gate import OUTAGE_AFTER, Shut
 from agent.delivery.lane import WRITE_AGAIN_AFTER
-from agent.delivery.records import CLOCK_TOLERANCE, completed, record_fields
 from agent.ledger import FILE_NAME
 from agent.platform.wire import Answer
 from tests.clocks import NOON

@@ -18,9 +18,9 @@ IDS_PER_SECOND = 1_000_000
 so whatever is numbered later is numbered higher; and ids stay below 2**53.
 """
 SOFT_LONGEST = 30.0
-"""Seconds that a soft transaction may wait to be made durable. By then the kernel would have written
-it anyway (vm.dirty_expire_centisecs); while calls come and go, a durable one is sooner, and takes it
-along for nothing."""
+"""Seconds that a soft transaction may wait to be made durable. By then the kernel begins to write
+it anyway (vm.dirty_expire_centisecs); while calls come and go, a durable one comes sooner and takes
+it along."""
 LATEST_TRUE_TIME = 4_102_444_800.0
 """The year 2100: what claims to be younger says nothing of the time."""
 
@@ -93,8 +93,8 @@ class Store:
                 self._require_whole()
                 changed = self._connection.total_changes > before
                 if not soft and not changed and self._soft_since is not None:
-                    # A commit of nothing would wait for no disk.
-                    self._execute("UPDATE meta SET value = value WHERE name = 'boot'")
+                    # A commit of nothing would wait for no disk; nor would one of what is there.
+                    self.count("settled")
                 self._execute("COMMIT")
             except BaseException:
                 # A statement that failed for want of space may have rolled back already.
