@@ -364,6 +364,31 @@ def test_a_file_that_still_grows_tells_that_its_call_is_being_recorded(desk: Des
     assert not desk.intake.being_recorded(desk.stored(recorded), [])
 
 
+def test_a_file_that_still_grows_and_is_of_the_call_before_says_nothing_of_this_one(
+    desk: Desk,
+) -> None:
+    """Its end overlaps this one's beginning by a second, as names of whole seconds have it."""
+    before, this = desk.call(NOON - 60, 40), desk.call(NOON - 20.5, 20)
+    name = desk.write(file_name(NOON - 60))
+    growing = [GrowingFile(name, desk.names.facts(name), desk.clock.stamp(), NOON - 19.5)]
+    assert desk.intake.being_recorded(desk.stored(before), growing)
+    assert not desk.intake.being_recorded(desk.stored(this), growing)
+
+
+def test_a_call_that_was_shorter_than_recordings_must_be_is_not_taken_for_recorded(
+    tmp_path: Path, clock: HandClock
+) -> None:
+    desk = Desk(tmp_path, clock, shortest=30.0)
+    short, long = desk.call(NOON - 30, 28), desk.call(NOON - 60, 58, channel=2)
+    names = [desk.write(file_name(NOON - 29)), desk.write(file_name(NOON - 59, channel=2))]
+    growing = [
+        GrowingFile(name, desk.names.facts(name), desk.clock.stamp(), NOON - 1) for name in names
+    ]
+    assert not desk.intake.being_recorded(desk.stored(short), growing)
+    assert desk.intake.being_recorded(desk.stored(long), growing)
+    desk.ledger.close()
+
+
 # Files that are not sent.
 
 
