@@ -20,8 +20,8 @@ from agent.ledger import (
     salvage,
     suspect,
 )
+from agent.ledger.aside import MOST_SET_ASIDE
 from agent.ledger.errands import DIAL, Order
-from agent.ledger.opening import MOST_SET_ASIDE
 from agent.ledger.rows import ErrandState, State
 from tests.clocks import NOON, HandClock
 from tests.ledgers import (

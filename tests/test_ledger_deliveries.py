@@ -155,6 +155,9 @@ def test_a_frozen_record_waits_for_no_recording_any_more(ledger: Ledger) -> None
     number = add_call(ledger, wait=ATTACH_WINDOW)
     ledger.deliveries.freeze(number, b"as first sent")
     assert state_of(ledger, number) == "record to be sent"
+    found = ledger.deliveries.next_record()
+    assert found is not None, "it is due at once"
+    assert found.body == b"as first sent"
 
 
 def test_a_record_keeps_the_bytes_that_were_frozen(tmp_path: Path, clock: HandClock) -> None:

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from importlib.resources import files
 from pathlib import Path
@@ -20,22 +20,27 @@ from agent.ledger import (
     LedgerError,
     LedgerTooNew,
     damaged_ledgers,
+    formats,
     open_existing,
     open_ledger,
     opening,
 )
-from agent.ledger.opening import APPLICATION_ID, LARGEST_LOG
-from agent.ledger.store import SOFT_LONGEST
+from agent.ledger.formats import APPLICATION_ID
+from agent.ledger.opening import LARGEST_LOG
+from agent.ledger.store import SOFT_LONGEST, Store
 from tests.clocks import NOON, HandClock
 from tests.ledgers import (
     PAGE,
     a_call,
     add_call,
     add_recording,
+    begin_call,
+    booked_call,
     end_uncleanly,
     filled,
     ledger_in,
     look_into,
+    next_recording,
     store_of,
 )
 from tests.sweep_cuts import PowerCut
@@ -356,6 +361,73 @@ def test_a_new_ledger_has_the_newest_format(tmp_path: Path, clock: HandClock) ->
         pass
     steps = [step for step in (files("agent.ledger") / "schema").iterdir() if step.is_file()]
     assert look_into(tmp_path, "PRAGMA user_version") == [(len(steps),)]
+
+
+FIRST_FORMAT = formats._schemas()[:1]
+TABLES = ("meta", "calls", "recordings", "deliveries", "errands")
+
+
+def of_the_first_format(directory: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ledger as the first agents left it, with something in each state."""
+    with monkeypatch.context() as patched:
+        patched.setattr(formats, "_schemas", lambda: FIRST_FORMAT)
+        patched.setattr(opening, "PAGE_SIZE", 4096)
+        with ledger_in(directory, clock) as ledger:
+            begin_call(ledger)
+            add_call(ledger, wait=15.0)
+            booked_call(ledger, "sent.wav", channel=2)
+            assert ledger.deliveries.delivered(next_recording(ledger), "digest")
+            booked_call(ledger, "due.wav", "kept.wav", channel=3)
+            add_recording(ledger, None, "alone.wav")
+            add_recording(ledger, None, "empty.wav", kept="empty")
+
+
+def test_a_ledger_of_an_earlier_format_keeps_all_that_it_holds(
+    tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_the_first_format(tmp_path, clock, monkeypatch)
+    before = [look_into(tmp_path, f"SELECT * FROM {table} ORDER BY 1") for table in TABLES]
+    with ledger_in(tmp_path, clock) as ledger:
+        assert ledger.set_aside is None
+        assert store_of(ledger).row("PRAGMA page_size") == (4096,)
+        assert len(ledger.calls.open_calls()) == 1
+        assert next_recording(ledger).relative == "due.wav"
+        assert ledger.queue.counts(1).delivered == 1
+    after = [look_into(tmp_path, f"SELECT * FROM {table} ORDER BY 1") for table in TABLES]
+    assert after == before
+    assert look_into(tmp_path, "PRAGMA integrity_check") == [("ok",)]
+
+
+def test_power_that_fails_while_a_format_is_brought_up_leaves_the_earlier_one(
+    tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_the_first_format(tmp_path, clock, monkeypatch)
+    before = look_into(tmp_path, "SELECT * FROM deliveries ORDER BY 1")
+    last = list(formats._statements(formats._schemas()[1]))[-1]
+    write = Store.write
+
+    def fails(store: Store, sql: str, parameters: Sequence[object] = ()) -> int:
+        if sql == last:
+            raise PowerCut
+        return write(store, sql, parameters)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "write", fails)
+        with pytest.raises(PowerCut):
+            open_ledger(tmp_path, clock)
+    assert look_into(tmp_path, "PRAGMA user_version") == [(1,)]
+    assert look_into(tmp_path, "SELECT * FROM deliveries ORDER BY 1") == before
+    with ledger_in(tmp_path, clock) as ledger:
+        assert next_recording(ledger).relative == "due.wav"
+
+
+def test_an_earlier_agent_refuses_a_ledger_of_this_format(
+    tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(tmp_path, clock)
+    monkeypatch.setattr(formats, "_schemas", lambda: FIRST_FORMAT)
+    with pytest.raises(LedgerTooNew, match=r"format 2.*knows formats up to 1"):
+        open_ledger(tmp_path, clock)
 
 
 def test_a_ledger_whose_making_was_cut_off_is_made_to_its_end(

@@ -10,12 +10,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from agent.clock import Clock
+from agent.ledger.aside import damaged_ledgers as _damaged_ledgers
+from agent.ledger.aside import suspect as _suspect
 from agent.ledger.calls import CallBook
 from agent.ledger.deliveries import DeliveryBook
 from agent.ledger.errands import ErrandBook
-from agent.ledger.opening import damaged_ledgers as _damaged_ledgers
 from agent.ledger.opening import open_beside, open_store
-from agent.ledger.opening import suspect as _suspect
 from agent.ledger.queue import QueueView
 from agent.ledger.recordings import RecordingBook
 from agent.ledger.store import LedgerDamaged, LedgerError, LedgerTooNew, Store
