@@ -15,6 +15,7 @@ from pathlib import Path
 import sdnotify
 
 from agent import __version__
+from agent.call_writing import Unwritten
 from agent.clock import Clock, ClockView, SystemClock
 from agent.config import ConfigError, load
 from agent.delivery.gate import GateView
@@ -28,7 +29,6 @@ from agent.parts import Nudge
 from agent.recordings.disk import look, missing_mount
 from agent.settings import Settings
 from agent.status import Status, StatusFile, as_json
-from agent.switchboard import Unwritten
 
 EXIT_STOPPED = 0
 EXIT_REFUSED = 1

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 
 from agent.boards.driver import DialRefused
 from agent.boards.events import DialAnswer
+from agent.call_writing import Port
 from agent.clock import Clock
 from agent.ledger import Ledger, LedgerError
 from agent.ledger.errands import DIAL, FUNCTION, MOST_WAITING, Order
 from agent.ledger.rows import Errand, ErrandState
 from agent.platform.listing import CallToPlace, Entry, FunctionMessage, Listing, OtherEntry
-from agent.switchboard import Port, Switchboard
+from agent.switchboard import Switchboard
 from agent.text import masked_numbers, printable
 
 AFTER_PLACED = 3.0

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from agent.boards.events import DialAnswer
+from agent.call_writing import Unwritten
 from agent.clock import Clock, TrustedClock, synchronised
 from agent.collection import Collection
 from agent.figures import Figures, LedgerFigures, StateDirectory
@@ -18,7 +19,6 @@ from agent.logs import Phones
 from agent.parts import Part
 from agent.settings import Settings
 from agent.status import Status
-from agent.switchboard import Unwritten
 from agent.uplink import Uplink
 
 GRACE = 2.5
@@ -213,6 +213,7 @@ class Gateway:
             on_calls=self._calls_changed,
             on_dial_answer=self._dial_answered,
             on_link=self._link_changed,
+            on_end=self._call_ended,
             inherited=inherited,
         )
 
@@ -253,6 +254,9 @@ class Gateway:
         except LedgerError as error:
             log.error("recordings wait for their calls, the ledger can't be used: %s", error)
         self._uplink.bell.ring()
+
+    def _call_ended(self, number: int) -> None:
+        self._uplink.call_ended(number)
 
     def _recordings_changed(self) -> None:
         self._uplink.bell.ring()

@@ -41,13 +41,13 @@ class Housekeeping:
             if self._ledger.trouble:
                 self._ledger.try_again()
             self._lines().switchboard.tick()
-            wait = self._look_after_ledger()
+            waits = [self._look_after_ledger(), self._ledger.settle()]
         except LedgerError as error:
             log.error("the ledger can't be used just now: %s", error)
             return WRITE_AGAIN
         if self._ledger.trouble or self._lines().switchboard.unwritten:
-            return min(wait, WRITE_AGAIN)
-        return wait
+            waits.append(WRITE_AGAIN)
+        return min(wait for wait in waits if wait is not None)
 
     def look_again(self) -> None:
         """Look into the ledger at the next round though the agent wrote nothing there."""

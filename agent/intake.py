@@ -77,7 +77,8 @@ class Intake:
         """Write finished files down, with their calls where these are known."""
         # Reading them takes a while, in which nothing of the calls' may wait for a lock.
         touched = self._digests_of_touched(files)
-        with self._lock, self._ledger.transaction():
+        # Soft: after a power cut the scan finds them anew.
+        with self._lock, self._ledger.transaction(soft=True):
             for file in files:
                 self._take(file, touched)
         self._on_new()
@@ -92,7 +93,7 @@ class Intake:
             waiting = self._ledger.recordings.without_call(AT_ONCE)
             if not waiting:
                 return None
-            with self._ledger.transaction():
+            with self._ledger.transaction(soft=True):
                 left = [
                     due
                     for file, due, duration in waiting
@@ -122,12 +123,15 @@ class Intake:
         return [self._recorded(file, duration) for file, duration in found]
 
     def being_recorded(self, stored: StoredCall, growing: Sequence[GrowingFile]) -> bool:
-        """Tell whether one of the files still being written is of this call."""
+        """Tell whether one of the files still being written is of this call, and long enough."""
+        if stored.call.duration < self._settings.shortest:
+            return False
         now = self._clock.wall()
         spans = spans_of(stored, self._clock, self._time)
+        files = [Recorded(file.facts, None, file.modified) for file in growing]
         return any(
-            best_call(Recorded(file.facts, None, file.modified), spans, now) is not None
-            for file in growing
+            best_call(file, spans, now) is not None and self._call_of(file) == stored.id
+            for file in files
         )
 
     def _take(self, file: FinishedFile, touched: Mapping[str, str]) -> None:

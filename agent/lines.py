@@ -11,11 +11,12 @@ from agent.boards.driver import BoardOptions, DialRefused, Driver, find_driver
 from agent.boards.events import DialAnswer, Event
 from agent.boards.link import BoardLink, LinkView
 from agent.boards.pool import OWN_CHANNEL, pooled, renumbered
+from agent.call_writing import Unwritten
 from agent.clock import Clock, Stamp, TrustedClock
 from agent.ledger import Ledger
 from agent.parts import Part
 from agent.settings import Board
-from agent.switchboard import Switchboard, Unwritten
+from agent.switchboard import Switchboard
 
 
 class Lines:
@@ -33,9 +34,13 @@ class Lines:
         on_calls: Callable[[], None],
         on_dial_answer: Callable[[int, DialAnswer], None],
         on_link: Callable[[int, Sequence[int], bool], None],
+        on_end: Callable[[int], None] = lambda _number: None,
         inherited: Sequence[Unwritten] = (),
     ) -> None:
-        """`on_link` is called with a board, the ports that have this link, and whether it is up."""
+        """`on_link` is called with a board, the ports that have this link, and whether it is up.
+
+        The others are as the switchboard has them.
+        """
         self._clock = clock
         self._on_link = on_link
         self.switchboard = Switchboard(
@@ -47,6 +52,7 @@ class Lines:
             on_change=on_change,
             on_calls=on_calls,
             on_dial_answer=on_dial_answer,
+            on_end=on_end,
             inherited=inherited,
         )
         self._links: dict[int, BoardLink] = {}

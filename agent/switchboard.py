@@ -7,28 +7,20 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from agent.boards.events import BoardHello, ChannelState, DialAnswer, Event, LineState, Peer
 from agent.call_times import in_this_boot
+from agent.call_writing import CallWriter, Port, Unwritten
 from agent.calls import Call, Changed, ChannelTracker, Ended, Started, Step
 from agent.clock import EARLIEST_TRUE_TIME, Clock, Stamp, TrustedClock
-from agent.ledger import Ledger, LedgerError
+from agent.ledger import Ledger
 from agent.ledger.rows import StoredCall
 
-MOST_UNWRITTEN = 10_000
-"""Beginnings and ends of calls held in memory while the ledger can't be written: days of a busy
-gateway. Beyond it no call is begun; what has begun is also ended, so each port may add one."""
-MISSED_NEED_NO_WAIT = 0.0
-"""Seconds that the record of a call nobody answered waits for a recording: there is none."""
 HELLO_APART = 60.0
 """Seconds between two lines about one board's firmware: a board that starts anew again and again,
 or is none, says HELLO hundreds of times a second."""
-
-Port = tuple[int, int]
-"""Number of the box, RJ11 port."""
 
 log = logging.getLogger(__name__)
 
@@ -46,18 +38,6 @@ class ChannelView:
     talking_since: Stamp | None
 
 
-@dataclass(frozen=True, slots=True)
-class Unwritten:
-    """A step of a call that the ledger has not taken yet."""
-
-    port: Port
-    step: Step
-    trusted: bool
-    """Its times need no correction later."""
-    uncertain: bool
-    """It ended while the agent was down."""
-
-
 class Switchboard:
     """All ports of all boards. Called by the links' threads; each board by one at a time."""
 
@@ -72,13 +52,15 @@ class Switchboard:
         on_change: Callable[[], None],
         on_calls: Callable[[], None],
         on_dial_answer: Callable[[int, DialAnswer], None],
+        on_end: Callable[[int], None] = lambda _number: None,
         inherited: Sequence[Unwritten] = (),
     ) -> None:
         """`channels`: by number of the box, how many ports it has, or their numbers.
         `inherited`: what another switchboard handed over.
 
         `on_change` is called when a port changed, `on_calls` when the ledger has other calls
-        than before, `on_dial_answer` with the box and its answer to an order.
+        than before, `on_dial_answer` with the box and its answer to an order, `on_end` with a
+        call's number in the transaction that writes its end (`CallWriter`).
         """
         self._ledger = ledger
         self._clock = clock
@@ -97,23 +79,20 @@ class Switchboard:
         """Ports whose link is up."""
         self._hellos: dict[int, tuple[BoardHello, float]] = {}
         """What each board last said of itself in the log, and when (monotonic seconds)."""
-        self._numbers: dict[Port, int] = {}
         self._resumed: dict[Port, bool] = {}
         """Ports whose call is known from the ledger alone, and whether its times are true."""
         self._answered: dict[Port, bool] = {}
         self._given_up: set[Port] = set()
-        self._unsaved: dict[Port, Call] = {}
-        self._save_now = False
-        self._unwritten: deque[Unwritten] = deque()
         self._dropped = 0
-        self._take_over(inherited)
+        self._writer = CallWriter(ledger, attach_window, on_end)
+        self._writer.take_over(inherited)
         self._resume()
 
     @property
     def unwritten(self) -> int:
         """Beginnings and ends of calls that the ledger has not taken yet."""
         with self._lock:  # not one that is just being written
-            return len(self._unwritten)
+            return len(self._writer)
 
     @property
     def dropped(self) -> int:
@@ -129,7 +108,7 @@ class Switchboard:
                     changed |= self._hear_channel(board, event, at)
                 elif isinstance(event, BoardHello):
                     self._greet(board, event, at)
-            written = self._write()
+            written = self._writer.write()
         for event in events:
             if isinstance(event, DialAnswer):
                 self._on_dial_answer(board, event)
@@ -159,7 +138,7 @@ class Switchboard:
                 self._up.difference_update(ports)
                 for port in ports:
                     self._take(port, self._trackers[port].lost(at))
-            written = self._write()
+            written = self._writer.write()
         self._tell(True, written)
 
     def tick(self) -> None:
@@ -168,8 +147,8 @@ class Switchboard:
         with self._lock:
             for port, tracker in self._trackers.items():
                 self._take(port, tracker.tick(at))
-            self._save_now |= bool(self._unsaved)
-            written = self._write()
+            self._writer.save()
+            written = self._writer.write()
         self._tell(False, written)
 
     def save(self) -> None:
@@ -177,9 +156,8 @@ class Switchboard:
         with self._lock:
             for port, tracker in self._trackers.items():
                 if tracker.call is not None and port not in self._given_up:
-                    self._unsaved[port] = tracker.call
-            self._save_now |= bool(self._unsaved)
-            self._write()
+                    self._writer.change(port, tracker.call, at_once=True)
+            self._writer.write()
 
     def handover(self) -> list[Unwritten]:
         """What a switchboard on another ledger must know, where this one's failed: what was not
@@ -191,7 +169,7 @@ class Switchboard:
                 for port, tracker in self._trackers.items()
                 if tracker.call is not None and port not in self._given_up
             ]
-            return [*self._unwritten, *going_on]
+            return [*self._writer.unwritten, *going_on]
 
     def idle(self, board: int, channel: int) -> bool:
         """Tell whether a port is on hook and its board is heard."""
@@ -238,27 +216,6 @@ class Switchboard:
         if written:
             self._on_calls()
 
-    def _take_over(self, inherited: Sequence[Unwritten]) -> None:
-        """Write down what an earlier switchboard could not. Raises LedgerError."""
-        if not inherited:
-            return
-        with self._ledger.transaction():
-            numbers = {
-                (stored.call.board, stored.call.channel): stored.id
-                for stored in self._ledger.calls.open_calls()
-            }
-            for entry in inherited:
-                call = entry.step.call
-                if not isinstance(entry.step, Started) and entry.port not in numbers:
-                    begun = replace(call, ended=None)
-                    numbers[entry.port] = self._ledger.calls.begin(
-                        begun, clock_trusted=entry.trusted
-                    )
-                if isinstance(entry.step, Changed):
-                    self._ledger.calls.change(numbers[entry.port], call)
-                else:
-                    self._write_step(entry, numbers)
-
     def _resume(self) -> None:
         now = self._clock.stamp()
         # The latest first: one port has one call, and an earlier one was left open by mistake.
@@ -272,7 +229,7 @@ class Switchboard:
                 self._end_unseen(stored, call)
                 continue
             tracker.resume(call)
-            self._numbers[port] = stored.id
+            self._writer.resume(port, stored.id)
             self._answered[port] = call.answered is not None
             self._resumed[port] = self._is_true(stored)
 
@@ -326,7 +283,7 @@ class Switchboard:
                 self._resumed.pop(port, None)
 
     def _begin(self, port: Port, step: Started) -> None:
-        if len(self._unwritten) >= MOST_UNWRITTEN:
+        if self._writer.full:
             self._dropped += 1
             self._given_up.add(port)
             return
@@ -340,51 +297,15 @@ class Switchboard:
         Digits that trickle in are saved by the next tick: a commit each would wear the flash.
         """
         answered = call.answered is not None
-        self._save_now |= not answered or not self._answered[port]
+        at_once = not answered or not self._answered[port]
         self._answered[port] = answered
-        self._unsaved[port] = call
+        self._writer.change(port, call, at_once=at_once)
 
     def _append(self, port: Port, step: Started | Ended) -> None:
-        # What was known of the call before is in this step, too.
-        self._unsaved.pop(port, None)
         # It may end at a moment before the clock was set.
         moment = step.call.ended or step.call.started
         trusted = self._resumed.get(port, self._time.vouches_for(moment))
-        self._unwritten.append(Unwritten(port, step, trusted, port in self._resumed))
-
-    def _write(self) -> bool:
-        """Write down all that waits for it, in one transaction; tell whether anything was."""
-        if not self._unwritten and not self._save_now:
-            return False
-        numbers = dict(self._numbers)
-        try:
-            with self._ledger.transaction():
-                for entry in self._unwritten:
-                    self._write_step(entry, numbers)
-                for port, call in self._unsaved.items():
-                    self._ledger.calls.change(numbers[port], call)
-        except LedgerError as error:
-            log.error("calls can't be written down, they are kept in memory: %s", error)
-            return False
-        self._numbers = numbers
-        self._unwritten.clear()
-        self._unsaved.clear()
-        self._save_now = False
-        return True
-
-    def _write_step(self, entry: Unwritten, numbers: dict[Port, int]) -> None:
-        call = entry.step.call
-        if isinstance(entry.step, Started):
-            numbers[entry.port] = self._ledger.calls.begin(call, clock_trusted=entry.trusted)
-            return
-        waits = call.answered is not None or entry.uncertain
-        self._ledger.calls.end(
-            numbers.pop(entry.port),
-            call,
-            clock_trusted=entry.trusted,
-            wait_for_recording=self._attach_window if waits else MISSED_NEED_NO_WAIT,
-            uncertain=entry.uncertain,
-        )
+        self._writer.add(Unwritten(port, step, trusted, port in self._resumed))
 
 
 def _view(tracker: ChannelTracker) -> ChannelView:

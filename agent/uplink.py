@@ -97,6 +97,10 @@ class Uplink:
         for client in self._clients:
             client.abandon()
 
+    def call_ended(self, number: int) -> None:
+        """A call has ended: see `RecordLane.call_ended`. Raises LedgerError."""
+        self._records.call_ended(number)
+
     def _delivery_parts(self, ledger: Ledger) -> list[Part]:
         settings = self._settings
         around = Surroundings(
@@ -109,7 +113,7 @@ class Uplink:
             read_identity=self.identity.read_anew,
             longest_request=self._longest_request,
         )
-        records = RecordLane(
+        self._records = records = RecordLane(
             around,
             self._time,
             self.identity.satellite,

@@ -20,8 +20,10 @@ from agent.ledger.store import Store
 from tests.clocks import NOON
 
 ATTACH_WINDOW = 15.0
-PAGE = 4096
+PAGE = 512
 """Bytes in a page of these ledgers."""
+SCHEMA_PAGES = 40
+"""Pages at a ledger's beginning among which those of its schema lie."""
 LONG = 60.0
 """Seconds that a call of these tests lasts."""
 

@@ -3,7 +3,7 @@
 A worker process does ledger work on a disk that forgets what was not synchronised, and tells each
 step once it is durable. At a change drawn by lot the disk stops for ever and the worker is killed;
 the next one opens the ledger on what survived. The ledger must open, undamaged, and hold every step
-that was told.
+that was told; of those that nobody waited for, the latest may be undone, without a hole.
 """
 
 from __future__ import annotations
@@ -38,6 +38,10 @@ class Figures:
     cuts: int = 0
     steps: int = 0
     """Told as durable."""
+    soft: int = 0
+    """Steps that nobody had waited for as power failed."""
+    undone: int = 0
+    """Of these, how many it undid."""
     changes: int = 0
     """Writes, synchronisations and changed entries that the disk took."""
     at: Counter[str] = field(default_factory=Counter)
@@ -49,7 +53,8 @@ class Figures:
         kinds = ", ".join(f"{count} {name}" for name, count in sorted(self.at.items()))
         return (
             f"{self.cuts} cuts ({kinds}), {self.changes} changes on the disk,"
-            f" {self.steps} steps told as durable, {len(self.faults)} faults"
+            f" {self.steps} steps told as durable, {self.undone} of {self.soft} soft ones undone,"
+            f" {len(self.faults)} faults"
         )
 
 
@@ -96,6 +101,8 @@ class Ledger:
         self._synchronous = synchronous
         self._folder = ForgetfulFolder()
         self._told: dict[int, int] = {}
+        self._soft: list[tuple[int, int]] = []
+        """Number and stage of steps that a cut may undo, in their order."""
         self._given: set[int] = set()
 
     def live(self, chance: random.Random) -> None:
@@ -138,14 +145,27 @@ class Ledger:
             self._given.add(number)
             self._told[number] = stage
             self._figures.steps += 1
+            self._soft.clear()
+        elif what == "soft":
+            self._soft.append((int(str(more[0])), int(str(more[1]))))
         elif what == "opened":
             found = more[0]
             assert isinstance(found, dict)
             # A step that was durable and not told counts from now on.
             self._told = {int(number): int(stage) for number, stage in found.items()}
+            self._judge_soft()
             self._given |= self._told.keys()
         else:
             self._figures.faults.append(f"{what}: {more[0]}")
+
+    def _judge_soft(self) -> None:
+        """Of the steps that nobody waited for, the latest may be undone, and none before others."""
+        there = [self._told.get(number, 0) >= stage for number, stage in self._soft]
+        if there != sorted(there, reverse=True):
+            self._figures.faults.append(f"soft steps survived with a hole: {there}")
+        self._figures.soft += len(there)
+        self._figures.undone += there.count(False)
+        self._soft.clear()
 
 
 def cut_power(cuts: int, seed: int, synchronous: str = "FULL") -> Figures:

@@ -6,6 +6,7 @@ script goes on.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +30,8 @@ class Gap:
 
     begin: float
     end: float
+    known: float
+    """What became known of calls that went on is not forgotten where it is older than this."""
 
 
 class Run:
@@ -43,10 +46,19 @@ class Run:
         *,
         outage: float = 1.0,
         reboots: bool = False,
+        forgets: bool = False,
     ) -> None:
-        """`outage`: seconds without power. `reboots`: the monotonic clock begins anew with it."""
+        """`outage`: seconds without power. `reboots`: the monotonic clock begins anew with it.
+
+        `forgets`: of the ledger's log a cut leaves only what was waited for.
+        """
         self.world = World(folder, platform, satellite)
-        self.cuts = Cuts(cuts_at, self._keep_state)
+        self.cuts = Cuts(
+            cuts_at,
+            self._keep_state,
+            self.world.state / f"{FILE_NAME}-wal",
+            self.world.clock.wall,
+        )
         self.gaps: list[Gap] = []
         self.undelivered_unlinked: list[str] = []
         """Files that were deleted before the ledger knew, durably, of their delivery."""
@@ -54,6 +66,7 @@ class Run:
         """Errands that had left the platform when power failed, and were not obeyed yet."""
         self._outage = outage
         self._reboots = reboots
+        self._forgets = forgets
         self._boots = 1
         self._gateway: Gateway | None = None
         write_script(self.world)
@@ -103,20 +116,27 @@ class Run:
         on_the_way = self.world.posted - self.world.waits_at_the_platform
         self.may_be_undone |= {errand for errand in on_the_way if not obeyed[errand]}
         no_memory = shutil.ignore_patterns("*-shm")
-        shutil.copytree(self.world.state, self.world.folder / "left", ignore=no_memory)
+        left = self.world.folder / "left"
+        shutil.copytree(self.world.state, left, ignore=no_memory)
+        log = left / f"{FILE_NAME}-wal"
+        if self._forgets and log.exists():
+            os.truncate(log, self.cuts.durable)
 
     def _be_without_power(self) -> None:
         self._drop()
         world = self.world
         shutil.rmtree(world.state)
         (world.folder / "left").rename(world.state)
-        began = world.clock.wall()
+        began = known = world.clock.wall()
+        if self._forgets and self.cuts.soft_since is not None:
+            known = self.cuts.soft_since
         world.go_on(self._outage)
         world.heard()
         if self.gaps and self.gaps[-1].end == began:
             # It had power for hardly a moment in between.
-            began = self.gaps.pop().begin
-        self.gaps.append(Gap(began, world.clock.wall()))
+            earlier = self.gaps.pop()
+            began, known = earlier.begin, min(known, earlier.known)
+        self.gaps.append(Gap(began, world.clock.wall(), known))
         if self._reboots:
             self._boots += 1
             world.clock.start_anew(f"boot {self._boots}")

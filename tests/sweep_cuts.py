@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any, BinaryIO
 from unittest.mock import patch
 
@@ -28,13 +29,30 @@ class PowerCut(BaseException):
 class Cuts:
     """Counts steps, and fails the power at those numbered `at`, counted from 1."""
 
-    def __init__(self, at: Sequence[int], on_cut: Callable[[], None]) -> None:
-        """`on_cut` is called at the moment of a cut, before anything is tidied."""
+    def __init__(
+        self,
+        at: Sequence[int],
+        on_cut: Callable[[], None],
+        log: Path,
+        wall: Callable[[], float],
+    ) -> None:
+        """`on_cut` is called at the moment of a cut, before anything is tidied.
+
+        `log`: the ledger's, which a cut leaves at least as long as it was when last waited for.
+        """
         self._at = frozenset(at)
         self._on_cut = on_cut
+        self._log = log
+        self._wall = wall
         self._dead = False
+        self.durable = 0
+        """Bytes of the ledger's log that are on the disk."""
         self.steps: list[str] = []
         """What each step so far was."""
+        self.soft: set[int] = set()
+        """Steps at which the log's end was not on the disk."""
+        self.soft_since: float | None = None
+        """Wall time from which it is not on the disk; None: all is."""
 
     @property
     def dead(self) -> bool:
@@ -43,11 +61,26 @@ class Cuts:
 
     def power_is_back(self) -> None:
         self._dead = False
+        self.log_is_durable()
+
+    def log_is_durable(self) -> None:
+        """All that the ledger's log holds is on the disk."""
+        size = self._log.stat().st_size if self._log.exists() else 0
+        assert size >= self.durable or not self.durable, "the log was begun anew: a longer script"
+        self.durable = size
+        self.soft_since = None
+
+    def log_may_have_grown(self) -> None:
+        """Something was written into the log, and nobody waited for the disk."""
+        if self.soft_since is None and self._log.stat().st_size > self.durable:
+            self.soft_since = self._wall()
 
     def point(self, what: str) -> None:
         """One step. Raises PowerCut."""
         if not self._dead:
             self.steps.append(what)
+            if self.soft_since is not None:
+                self.soft.add(len(self.steps))
             if len(self.steps) in self._at:
                 self._dead = True
                 self._on_cut()
@@ -72,11 +105,19 @@ class CuttableConnection(sqlite3.Connection):
     def __init__(self, *arguments: Any, cuts: Cuts, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._cuts = cuts
+        self._waits = True
 
     def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
         if sql == "COMMIT":
             with self._cuts.around("commit"):
-                return super().execute(sql, *parameters)
+                found = super().execute(sql, *parameters)
+                if self._waits:
+                    self._cuts.log_is_durable()
+                else:
+                    self._cuts.log_may_have_grown()
+                return found
+        if sql.startswith("PRAGMA synchronous"):
+            self._waits = sql.endswith("FULL")
         # A power cut undoes what is not committed, so this may still be said.
         if self._cuts.dead and sql != "ROLLBACK":
             raise PowerCut(sql)

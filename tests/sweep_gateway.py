@@ -79,6 +79,7 @@ class Gateway:
             on_change=self._ports_changed,
             on_calls=self._calls_changed,
             on_dial_answer=self._dial_answered,
+            on_end=lambda number: self._records.call_ended(number),  # noqa: PLW0108 - made below
         )
         self._make_collection(settings)
         self._records, self._recordings = self._make_lanes()
@@ -235,7 +236,7 @@ class Gateway:
         self._switchboard.tick()
         waits = [self._intake.match_waiting()]
         self._errands.pump()
-        return [*waits, self._errands.due()]
+        return [*waits, self._errands.due(), self.ledger.settle()]
 
     def _drain(self, lane: RecordLane | RecordingLane) -> float:
         for _ in range(MOST_ROUNDS):

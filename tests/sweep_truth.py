@@ -69,7 +69,7 @@ def _unheard(call: TrueCall, gaps: list[Gap]) -> bool:
 
 def _wrong(record: BookedRecord, call: TrueCall, run: Run) -> list[str]:
     assert call.ended is not None
-    heard_answer = call.answered is None or _heard(call.answered, call, run.gaps)
+    heard_answer = call.answered is None or _is_remembered(call.answered, call, run.gaps)
     heard_end = _heard(call.ended, call, run.gaps)
     wrong = []
     told_by_file = _unheard(call, run.gaps)
@@ -105,10 +105,21 @@ def _heard(moment: float, call: TrueCall, gaps: list[Gap]) -> bool:
     return not call.on_a_port or not any(gap.begin - INSTANT <= moment <= gap.end for gap in gaps)
 
 
+def _is_remembered(answered: float, call: TrueCall, gaps: list[Gap]) -> bool:
+    """Tell whether an answer was heard, and waited for the disk as power failed during the call."""
+    forgotten = any(
+        gap.known - INSTANT <= answered <= gap.begin and call.ended and gap.begin <= call.ended
+        for gap in gaps
+    )
+    return _heard(answered, call, gaps) and not forgotten
+
+
 def _last_heard(call: TrueCall, gaps: list[Gap]) -> float:
     """The last moment before the call's end of which the gateway surely knew."""
-    moments = (call.started, call.answered or call.started)
-    return max((one for one in moments if _heard(one, call, gaps)), default=call.started)
+    answered = call.answered
+    if answered is not None and _is_remembered(answered, call, gaps):
+        return answered
+    return call.started
 
 
 def _shown(record: BookedRecord, run: Run) -> str:

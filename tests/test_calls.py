@@ -22,7 +22,7 @@ from agent.calls import (
     Step,
 )
 from agent.clock import Stamp
-from agent.delivery.records import record_fields
+from agent.delivery.freezing import record_fields
 
 NOT_CONNECTED, ON_HOOK, IN_CALL, RINGING, ANSWERED, FAULT = LineState
 NOON = 1_700_000_000.0

@@ -17,11 +17,11 @@ from agent.logs import Phones
 from agent.settings import Board, Platform, Recordings, Settings
 from tests.clocks import HandClock
 from tests.gateway import Box, box, wait_until
-from tests.ledgers import add_recording, ledger_in, state_of
+from tests.ledgers import PAGE, add_recording, ledger_in, state_of
 from tests.rooms import unwritable
 
 MIB = 1024 * 1024
-PAGE = 4096
+DISK_BLOCK = 4096
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ class Disk:
     def fill(self) -> None:
         """Leave not a byte."""
         with suppress(OSError), self._filler.open("wb", buffering=0) as file:
-            for block in (64 * 1024, PAGE, 1):
+            for block in (64 * 1024, DISK_BLOCK, 1):
                 with suppress(OSError):
                     while True:
                         file.write(bytes(block))

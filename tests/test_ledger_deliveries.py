@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.ledger import Ledger
-from agent.ledger.deliveries import RECORD, RECORDING
+from agent.ledger.due import RECORD, RECORDING
 from tests.clocks import HandClock
 from tests.ledgers import (
     ATTACH_WINDOW,
@@ -155,6 +155,9 @@ def test_a_frozen_record_waits_for_no_recording_any_more(ledger: Ledger) -> None
     number = add_call(ledger, wait=ATTACH_WINDOW)
     ledger.deliveries.freeze(number, b"as first sent")
     assert state_of(ledger, number) == "record to be sent"
+    found = ledger.deliveries.next_record()
+    assert found is not None, "it is due at once"
+    assert found.body == b"as first sent"
 
 
 def test_a_record_keeps_the_bytes_that_were_frozen(tmp_path: Path, clock: HandClock) -> None:

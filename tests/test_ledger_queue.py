@@ -232,6 +232,27 @@ def test_no_step_of_the_work_walks_through_all_that_has_gathered(
         assert "AUTOMATIC" not in step, f"{step}: {sql}"
 
 
+@pytest.mark.parametrize("name", ["next_record", "next_recording", "next_due"])
+def test_what_is_next_is_found_without_a_walk_through_all_that_waits(
+    heap: Ledger, name: str
+) -> None:
+    """SQLite would also search by an index and walk through all that it finds there."""
+    connection = store_of(heap)._connection
+    instructions = 0
+
+    def count() -> None:
+        nonlocal instructions
+        instructions += 1
+
+    READS[name](heap)  # now all statements are prepared
+    connection.set_progress_handler(count, 1)
+    try:
+        READS[name](heap)
+    finally:
+        connection.set_progress_handler(None, 1)
+    assert 0 < instructions < 500
+
+
 def test_the_figures_of_the_status_file_come_from_a_narrow_index(heap: Ledger) -> None:
     figures = "SELECT COUNT(*), SUM(bytes), MIN(since) FROM deliveries"
     plan = store_of(heap).rows(

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from importlib.resources import files
 from pathlib import Path
@@ -20,13 +20,32 @@ from agent.ledger import (
     LedgerError,
     LedgerTooNew,
     damaged_ledgers,
+    formats,
     open_existing,
     open_ledger,
+    opening,
 )
-from agent.ledger.opening import APPLICATION_ID
+from agent.ledger.formats import APPLICATION_ID
+from agent.ledger.opening import LARGEST_LOG
+from agent.ledger.store import SOFT_LONGEST, Store
 from tests.clocks import NOON, HandClock
-from tests.ledgers import a_call, add_call, add_recording, filled, ledger_in, look_into, store_of
+from tests.ledgers import (
+    PAGE,
+    a_call,
+    add_call,
+    add_recording,
+    begin_call,
+    booked_call,
+    end_uncleanly,
+    filled,
+    ledger_in,
+    look_into,
+    next_recording,
+    store_of,
+)
 from tests.sweep_cuts import PowerCut
+
+LOG = f"{FILE_NAME}-wal"
 
 
 @pytest.fixture
@@ -104,6 +123,158 @@ def test_an_error_of_the_caller_stays_what_it_was(tmp_path: Path, clock: HandClo
     no_ledger_error = pytest.raises(FileNotFoundError)
     with ledger_in(tmp_path, clock) as ledger, no_ledger_error, ledger.transaction():
         (tmp_path / "vanished.wav").read_bytes()
+
+
+# Soft
+
+
+def power_cut(directory: Path, durable: int) -> None:
+    """Leave of the log what was waited for."""
+    os.truncate(directory / LOG, durable)
+
+
+def test_a_soft_transaction_is_seen_by_all_and_outlives_the_process(
+    tmp_path: Path, clock: HandClock
+) -> None:
+    with ledger_in(tmp_path, clock) as ledger:
+        with ledger.transaction(soft=True):
+            number = add_call(ledger)
+        with closing(open_existing(tmp_path, clock)) as command:
+            assert command.calls.get(number) is not None
+        end_uncleanly(ledger, tmp_path)
+    with ledger_in(tmp_path, clock) as anew:
+        assert anew.calls.get(number) is not None
+
+
+def test_only_the_outermost_transaction_says_whether_it_is_soft(
+    tmp_path: Path, clock: HandClock
+) -> None:
+    with ledger_in(tmp_path, clock) as ledger:
+        before = ledger.commits, ledger.soft_commits
+        with ledger.transaction(soft=True), ledger.transaction():
+            add_call(ledger)
+        with ledger.transaction(), ledger.transaction(soft=True):
+            add_call(ledger)
+        assert (ledger.commits, ledger.soft_commits) == (before[0] + 1, before[1] + 1)
+
+
+def test_each_transaction_waits_for_the_disk_unless_it_is_soft(
+    tmp_path: Path, clock: HandClock
+) -> None:
+    full, normal = (2,), (1,)
+    with ledger_in(tmp_path, clock) as ledger:
+        for soft, expected in ((True, normal), (False, full), (True, normal), (False, full)):
+            with ledger.transaction(soft=soft):
+                assert store_of(ledger).row("PRAGMA synchronous") == expected
+                add_call(ledger)
+
+
+@pytest.mark.parametrize("lost", range(5))
+def test_a_power_cut_undoes_soft_transactions_from_the_latest_on(
+    tmp_path: Path, clock: HandClock, lost: int
+) -> None:
+    """And none before a durable one; whatever is left of the log."""
+    with ledger_in(tmp_path, clock) as ledger:
+        with ledger.transaction(soft=True):
+            durable = [add_call(ledger)]
+        durable.append(add_call(ledger))
+        sizes, soft = [(tmp_path / LOG).stat().st_size], []
+        for _ in range(4):
+            with ledger.transaction(soft=True):
+                soft.append(add_call(ledger))
+            sizes.append((tmp_path / LOG).stat().st_size)
+        end_uncleanly(ledger, tmp_path)
+    # A little more than a whole transaction is left of the next one: it counts for nothing.
+    power_cut(tmp_path, sizes[4 - lost] + (PAGE if lost else 0))
+    with ledger_in(tmp_path, clock) as anew:
+        assert anew.set_aside is None
+        found = [number for number in durable + soft if anew.calls.get(number)]
+    assert found == durable + soft[: 4 - lost]
+
+
+def test_what_is_soft_is_made_durable_in_time_and_only_if_nothing_else_did(
+    tmp_path: Path, clock: HandClock
+) -> None:
+    with ledger_in(tmp_path, clock) as ledger:
+        assert ledger.settle() is None
+        with ledger.transaction(soft=True):
+            add_call(ledger)
+        clock.turn(10)
+        with ledger.transaction(soft=True):
+            add_call(ledger)
+        before = ledger.commits
+        assert ledger.settle() == SOFT_LONGEST - 10, "from the first one on"
+        assert ledger.commits == before
+        clock.turn(SOFT_LONGEST - 10)
+        assert ledger.settle() is None
+        assert ledger.commits == before + 1
+        with ledger.transaction(soft=True):
+            add_call(ledger)
+        add_call(ledger)
+        assert ledger.settle() is None
+        clock.turn(SOFT_LONGEST)
+        before = ledger.commits
+        assert ledger.settle() is None
+        assert ledger.commits == before
+
+
+def test_a_durable_transaction_of_nothing_waits_for_what_was_soft(
+    tmp_path: Path, clock: HandClock
+) -> None:
+    """SQLite's own commit of nothing waits for no disk."""
+    with ledger_in(tmp_path, clock) as ledger:
+        with ledger.transaction(soft=True):
+            number = add_call(ledger)
+        before = (tmp_path / LOG).stat().st_size
+        with ledger.transaction():
+            pass
+        assert (tmp_path / LOG).stat().st_size > before
+        again = (tmp_path / LOG).stat().st_size
+        with ledger.transaction():
+            pass
+        assert (tmp_path / LOG).stat().st_size == again, "once"
+        assert ledger.calls.get(number) is not None
+
+
+def test_a_soft_transaction_that_fails_takes_everything_back(
+    tmp_path: Path, clock: HandClock
+) -> None:
+    with ledger_in(tmp_path, clock) as ledger:
+        with pytest.raises(ZeroDivisionError), ledger.transaction(soft=True):
+            number = add_call(ledger)
+            _ = 1 / 0
+        assert ledger.calls.get(number) is None
+        assert ledger.settle() is None
+
+
+# Pages
+
+
+def test_the_log_is_written_back_before_it_grows_beyond_its_bound(
+    tmp_path: Path, clock: HandClock
+) -> None:
+    with ledger_in(tmp_path, clock) as ledger:
+        store_of(ledger).row("PRAGMA synchronous")
+        for _ in range(12):
+            with ledger.transaction(soft=True):
+                for _ in range(400):
+                    add_call(ledger, a_call(phone="1" * 900))
+        most = 2 * LARGEST_LOG
+        assert LARGEST_LOG / 2 < (tmp_path / LOG).stat().st_size < most
+
+
+def test_an_older_ledger_of_larger_pages_keeps_them_and_its_log_is_as_long(
+    tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(opening, "PAGE_SIZE", 4096)
+        with ledger_in(tmp_path, clock) as ledger:
+            number = add_call(ledger)
+    with ledger_in(tmp_path, clock) as ledger:
+        store = store_of(ledger)
+        assert store.row("PRAGMA page_size") == (4096,)
+        assert store.row("PRAGMA wal_autocheckpoint") == (LARGEST_LOG // 4096,)
+        assert ledger.calls.get(number) is not None
 
 
 def test_threads_take_turns(tmp_path: Path, clock: HandClock) -> None:
@@ -190,6 +361,73 @@ def test_a_new_ledger_has_the_newest_format(tmp_path: Path, clock: HandClock) ->
         pass
     steps = [step for step in (files("agent.ledger") / "schema").iterdir() if step.is_file()]
     assert look_into(tmp_path, "PRAGMA user_version") == [(len(steps),)]
+
+
+FIRST_FORMAT = formats._schemas()[:1]
+TABLES = ("meta", "calls", "recordings", "deliveries", "errands")
+
+
+def of_the_first_format(directory: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ledger as the first agents left it, with something in each state."""
+    with monkeypatch.context() as patched:
+        patched.setattr(formats, "_schemas", lambda: FIRST_FORMAT)
+        patched.setattr(opening, "PAGE_SIZE", 4096)
+        with ledger_in(directory, clock) as ledger:
+            begin_call(ledger)
+            add_call(ledger, wait=15.0)
+            booked_call(ledger, "sent.wav", channel=2)
+            assert ledger.deliveries.delivered(next_recording(ledger), "digest")
+            booked_call(ledger, "due.wav", "kept.wav", channel=3)
+            add_recording(ledger, None, "alone.wav")
+            add_recording(ledger, None, "empty.wav", kept="empty")
+
+
+def test_a_ledger_of_an_earlier_format_keeps_all_that_it_holds(
+    tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_the_first_format(tmp_path, clock, monkeypatch)
+    before = [look_into(tmp_path, f"SELECT * FROM {table} ORDER BY 1") for table in TABLES]
+    with ledger_in(tmp_path, clock) as ledger:
+        assert ledger.set_aside is None
+        assert store_of(ledger).row("PRAGMA page_size") == (4096,)
+        assert len(ledger.calls.open_calls()) == 1
+        assert next_recording(ledger).relative == "due.wav"
+        assert ledger.queue.counts(1).delivered == 1
+    after = [look_into(tmp_path, f"SELECT * FROM {table} ORDER BY 1") for table in TABLES]
+    assert after == before
+    assert look_into(tmp_path, "PRAGMA integrity_check") == [("ok",)]
+
+
+def test_power_that_fails_while_a_format_is_brought_up_leaves_the_earlier_one(
+    tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_the_first_format(tmp_path, clock, monkeypatch)
+    before = look_into(tmp_path, "SELECT * FROM deliveries ORDER BY 1")
+    last = list(formats._statements(formats._schemas()[1]))[-1]
+    write = Store.write
+
+    def fails(store: Store, sql: str, parameters: Sequence[object] = ()) -> int:
+        if sql == last:
+            raise PowerCut
+        return write(store, sql, parameters)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "write", fails)
+        with pytest.raises(PowerCut):
+            open_ledger(tmp_path, clock)
+    assert look_into(tmp_path, "PRAGMA user_version") == [(1,)]
+    assert look_into(tmp_path, "SELECT * FROM deliveries ORDER BY 1") == before
+    with ledger_in(tmp_path, clock) as ledger:
+        assert next_recording(ledger).relative == "due.wav"
+
+
+def test_an_earlier_agent_refuses_a_ledger_of_this_format(
+    tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(tmp_path, clock)
+    monkeypatch.setattr(formats, "_schemas", lambda: FIRST_FORMAT)
+    with pytest.raises(LedgerTooNew, match=r"format 2.*knows formats up to 1"):
+        open_ledger(tmp_path, clock)
 
 
 def test_a_ledger_whose_making_was_cut_off_is_made_to_its_end(

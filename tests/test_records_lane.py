@@ -18,10 +18,12 @@ from hypothesis import strategies as st
 
 from agent.calls import Call, Direction
 from agent.clock import Stamp
+from agent.delivery.freezing import CLOCK_TOLERANCE, completed, record_fields
 from agent.delivery.gate import OUTAGE_AFTER, Shut
 from agent.delivery.lane import WRITE_AGAIN_AFTER
-from agent.delivery.records import CLOCK_TOLERANCE, completed, record_fields
+from agent.delivery.records import RecordLane
 from agent.ledger import FILE_NAME
+from agent.ledger.rows import StoredCall
 from agent.platform.wire import Answer
 from tests.clocks import NOON
 from tests.lanes import DUPLICATE, RETRY, SATELLITE, Bench, bench_in
@@ -101,6 +103,86 @@ def test_a_record_that_waits_for_its_recording_is_not_sent(bench: Bench) -> None
     bench.clock.turn(15)
     bench.drain(lane)
     assert len(bench.platform.records) == 1
+
+
+# Fixed with the end of its call
+
+
+def ended(bench: Bench, lane: RecordLane, call: Call | None = None, wait: float = 15.0) -> int:
+    """A call that ends, as the switchboard writes it."""
+    number = begin_call(bench.ledger, call)
+    with bench.ledger.transaction():
+        end_call(bench.ledger, number, call, wait=wait)
+        lane.call_ended(number)
+    return number
+
+
+def test_what_a_record_says_is_fixed_with_the_end_of_a_call_that_is_being_recorded(
+    bench: Bench,
+) -> None:
+    lane = bench.records(growing=True)
+    number = ended(bench, lane)
+    fixed = bench.ledger.deliveries.frozen(number)
+    assert fixed is not None
+    commits = bench.ledger.commits
+    bench.drain(lane)
+    assert bench.platform.bodies == [fixed.decode()]
+    assert bench.platform.records[0].recorded == 1
+    assert bench.ledger.commits == commits + 1, "only the answer"
+
+
+def test_what_a_record_says_is_fixed_with_the_end_of_a_call_that_nobody_answered(
+    bench: Bench,
+) -> None:
+    lane = bench.records()
+    number = ended(bench, lane, a_missed_call(), wait=0.0)
+    assert bench.ledger.deliveries.frozen(number) is not None
+    bench.drain(lane)
+    assert bench.platform.records[0].recorded == 0
+
+
+def test_a_record_that_has_to_wait_for_its_recording_is_not_fixed(bench: Bench) -> None:
+    lane = bench.records()
+    number = ended(bench, lane)
+    assert bench.ledger.deliveries.frozen(number) is None
+    assert bench.item(number).state == "waiting for its recording"
+    add_recording(bench.ledger, number)
+    bench.drain(lane)
+    assert bench.platform.records[0].recorded == 1
+
+
+def test_while_the_platform_is_away_a_record_may_come_to_know_more(bench: Bench) -> None:
+    bench.gate.failed(Shut.OUTAGE, "it does not answer", None)
+    number = ended(bench, bench.records(), a_missed_call(), wait=0.0)
+    assert bench.ledger.deliveries.frozen(number) is None
+
+
+def test_a_record_is_not_fixed_before_its_times_are_sure(bench: Bench) -> None:
+    lane = bench.records()
+    number = begin_call(bench.ledger, trusted=False)
+    with bench.ledger.transaction():
+        end_call(bench.ledger, number, trusted=False, wait=0.0)
+        lane.call_ended(number)
+    uncertain = begin_call(bench.ledger)
+    with bench.ledger.transaction():
+        end_call(bench.ledger, uncertain, wait=0.0, uncertain=True)
+        lane.call_ended(uncertain)
+    bench.identity[0] = None
+    unknown = ended(bench, lane, wait=0.0)
+    for one in (number, uncertain, unknown):
+        assert bench.ledger.deliveries.frozen(one) is None
+
+
+def test_a_fault_in_the_matching_keeps_no_end_of_a_call_from_being_written(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_: StoredCall) -> bool:
+        raise ValueError("a name that nobody thought of")
+
+    lane = RecordLane(bench.around, bench.time, lambda: SATELLITE, broken, lambda _: [])
+    number = ended(bench, lane)
+    assert bench.item(number).state == "waiting for its recording"
+    assert "is fixed later" in caplog.text
 
 
 def test_an_empty_queue_lets_the_lane_rest(bench: Bench) -> None:

@@ -1,26 +1,23 @@
-"""The lane of call records: their times made true, their bytes frozen, sent, booked."""
+"""The lane of call records: their bytes frozen, sent, booked."""
 
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from urllib.parse import parse_qsl
 
-from agent.calls import Call, Direction
-from agent.clock import EARLIEST_TRUE_TIME, Stamp, TrustedClock
+from agent.clock import TrustedClock
+from agent.delivery.freezing import Freezer
 from agent.delivery.lane import Lane, Surroundings
 from agent.delivery.outcomes import Meaning, Remedy
-from agent.ledger.rows import RecordToSend, StoredCall
+from agent.ledger import LedgerError
+from agent.ledger.rows import RecordToSend, State, StoredCall
 from agent.parts import Alive
 from agent.platform.client import PlatformClient
 from agent.platform.failures import FailureKind, PlatformFailure
-from agent.platform.wire import RecordFields, form, record_body
+from agent.platform.wire import form
 from agent.recordings.matching import Recorded
 
-CLOCK_TOLERANCE = 2.0
-"""Seconds by which a call's times may be off before they are corrected: below, it is drift."""
 LONGEST_KEPT_BY_PLATFORM = 5400
 """Seconds: a sibling platform drops the record of a longer call (PROTOCOL.md 2.2)."""
 
@@ -48,7 +45,9 @@ class RecordLane(Lane[RecordToSend]):
         self._time = time
         self._satellite = satellite
         self._being_recorded = being_recorded
-        self._recordings_of = recordings_of
+        self._freezer = Freezer(
+            surroundings.ledger, surroundings.clock, time, being_recorded, recordings_of
+        )
 
     def closed_for(self) -> float:
         """Records wait for a clock: what is sent once stays so."""
@@ -85,6 +84,35 @@ class RecordLane(Lane[RecordToSend]):
         """The platform booked it before; a callid in that answer counts."""
         self.around.ledger.deliveries.booked(item.stored.id, callid)
 
+    def call_ended(self, number: int) -> None:
+        """A call has ended: what its record says is fixed with that, where it can leave at once.
+
+        So its end and its bytes are one write. To be called in the transaction that writes the end.
+        Raises LedgerError.
+        """
+        item = self.around.ledger.deliveries.record(number)
+        if item is not None and self._leaves_at_once(item):
+            self._freeze(item)
+
+    def _leaves_at_once(self, item: RecordToSend) -> bool:
+        """Tell whether nothing that the record may say has to be waited for.
+
+        While the platform is away a record is not fixed: it may still come to know more.
+        """
+        stored = item.stored
+        if item.body is not None or not stored.clock_trusted or stored.end_uncertain:
+            return False
+        try:
+            ready = not self._time.ready_in() and self.around.gate.view().shut is None
+            if not ready or self._satellite() is None:
+                return False
+            return item.state is State.RECORD_TO_SEND or self._being_recorded(stored)
+        except LedgerError:
+            raise
+        except Exception:  # a fault of ours must not keep the end of a call from being written
+            log.exception("record %d: what it says is fixed later", stored.id)
+            return False
+
     def remedy(self, item: RecordToSend, failure: PlatformFailure, found: Meaning) -> bool:
         """Where the identity was missing, read it anew; the bytes change only if it did."""
         if found.remedy is Remedy.READ_IDENTITY:
@@ -97,124 +125,11 @@ class RecordLane(Lane[RecordToSend]):
         return False
 
     def _freeze(self, item: RecordToSend) -> bytes:
-        """Fix what the record says, durably, before it leaves for the first time."""
         satellite = self._satellite()
         if satellite is None:
             words = "the gateway's MAC address is not known: no network interface tells it"
             raise PlatformFailure(FailureKind.IDENTITY_UNKNOWN, words)
-        with self.around.ledger.transaction():
-            stored = self._with_true_times(self._with_evidence(item.stored))
-            recorded = item.has_recording or self._being_recorded(stored)
-            fields = record_fields(stored.id, stored.call, satellite, recorded=recorded)
-            start = self.around.ledger.calls.tell_start(
-                stored.id, fields.channel, fields.direction, fields.start
-            )
-            body = record_body(replace(fields, start=start))
-            self.around.ledger.deliveries.freeze(stored.id, body)
-        return body
-
-    def _with_evidence(self, stored: StoredCall) -> StoredCall:
-        if not stored.end_uncertain:
-            return stored
-        recordings = self._recordings_of(stored)
-        spans = [one.span_near(stored.call.started.wall) for one in recordings]
-        call = with_whole_number(stored.call, [one.facts.phone or "" for one in recordings])
-        return replace(stored, call=completed(call, spans))
-
-    def _with_true_times(self, stored: StoredCall) -> StoredCall:
-        if stored.clock_trusted or stored.call.ended is None:
-            return stored
-        offset = self._offset(stored.boot, stored.call.ended)
-        if abs(offset) <= CLOCK_TOLERANCE:
-            return stored
-        self.around.ledger.calls.correct(stored.id, offset)
-        log.info("record %d: its times are corrected by %.0f s", stored.id, offset)
-        return replace(
-            stored,
-            call=shifted(stored.call, offset),
-            clock_offset=stored.clock_offset + offset,
-            clock_trusted=True,
-        )
-
-    def _offset(self, boot: str, ended: Stamp) -> float:
-        if boot == self.around.clock.boot:
-            return self._time.correction(ended)
-        if ended.wall >= EARLIEST_TRUE_TIME:
-            return 0.0
-        # The clock was never set in the boot that saw this call, and no reading of it can be
-        # compared any more: its last call was over before this boot began, and is put there. The
-        # others keep their distance to it, or two of them might look like one to the platform.
-        began = self._time.now() - self.around.clock.monotonic()
-        return began - self.around.ledger.calls.last_unset_end(boot)
-
-
-def record_fields(number: int, call: Call, satellite: str, *, recorded: bool) -> RecordFields:
-    """Say a finished call in whole seconds, rounded down (SERIAL.md 1, PROTOCOL.md 2.2).
-
-    The hang-up less the duration is never before the start. Where the wall clock jumped during the
-    call, its later reading counts: clocks are set right more often than wrong.
-    """
-    ended = call.ended or call.last_heard
-    started = ended.wall - call.elapsed
-    if abs(started - call.started.wall) <= CLOCK_TOLERANCE:
-        started = call.started.wall
-    start, duration = math.floor(started), math.floor(call.duration)
-    return RecordFields(
-        satellite=satellite,
-        channel=call.channel,
-        start=start,
-        # A clock that was drawn back a little must not make the call shorter than it was.
-        hang_up=max(math.floor(ended.wall), start + duration),
-        direction=call.direction.value,
-        phone=call.phone,
-        duration=duration,
-        record_id=number,
-        recorded=recorded,
-    )
-
-
-def completed(call: Call, spans: Sequence[tuple[float, float]]) -> Call:
-    """Complete a call that ended unseen by its recordings: it lasted as long as they did.
-
-    `spans`: begin and end of each recording, wall times.
-    """
-    if not spans:
-        return call
-    begin = max(min(begin for begin, _ in spans), call.started.wall)
-    end = max(end for _, end in spans)
-    ended = call.ended or call.last_heard
-    if end > ended.wall:
-        ended = moved(ended, end - ended.wall)
-    if call.answered is not None:
-        return replace(call, ended=ended)
-    answered = moved(call.started, begin - call.started.wall)
-    return replace(call, ended=ended, answered=answered, direction=Direction.IN)
-
-
-def with_whole_number(call: Call, phones: Iterable[str]) -> Call:
-    """Complete the number of a call that ended unseen: its last digits may not have been heard."""
-    longer = [phone for phone in phones if phone.startswith(call.phone)]
-    return replace(call, phone=max(longer, key=len, default=call.phone))
-
-
-def moved(stamp: Stamp, seconds: float) -> Stamp:
-    """The moment so many seconds later, on both clocks."""
-    return Stamp(stamp.wall + seconds, stamp.monotonic + seconds)
-
-
-def shifted(call: Call, offset: float) -> Call:
-    """The same call with all wall times moved by `offset` seconds."""
-
-    def true(stamp: Stamp) -> Stamp:
-        return Stamp(stamp.wall + offset, stamp.monotonic)
-
-    return replace(
-        call,
-        started=true(call.started),
-        answered=true(call.answered) if call.answered else None,
-        ended=true(call.ended) if call.ended else None,
-        last_heard=true(call.last_heard),
-    )
+        return self._freezer.freeze(item, satellite)
 
 
 def _with_satellite(body: bytes, satellite: str) -> bytes:

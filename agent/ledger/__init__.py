@@ -10,12 +10,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from agent.clock import Clock
+from agent.ledger.aside import damaged_ledgers as _damaged_ledgers
+from agent.ledger.aside import suspect as _suspect
 from agent.ledger.calls import CallBook
 from agent.ledger.deliveries import DeliveryBook
 from agent.ledger.errands import ErrandBook
-from agent.ledger.opening import damaged_ledgers as _damaged_ledgers
 from agent.ledger.opening import open_beside, open_store
-from agent.ledger.opening import suspect as _suspect
 from agent.ledger.queue import QueueView
 from agent.ledger.recordings import RecordingBook
 from agent.ledger.store import LedgerDamaged, LedgerError, LedgerTooNew, Store
@@ -76,6 +76,11 @@ class Ledger:
         return self._store.changes
 
     @property
+    def soft_commits(self) -> int:
+        """Transactions so far that waited for no disk."""
+        return self._store.soft_commits
+
+    @property
     def trouble(self) -> str:
         """Why the ledger could not be used when it last was to be; empty: it could."""
         return self._store.trouble
@@ -84,9 +89,19 @@ class Ledger:
         """Write what is there already, to find out whether that can be done. Raises LedgerError."""
         self._store.set_meta("boot", self._store.meta("boot", ""))
 
-    def transaction(self) -> AbstractContextManager[None]:
-        """Make several steps one: all durable together, or none."""
-        return self._store.transaction()
+    def transaction(self, *, soft: bool = False) -> AbstractContextManager[None]:
+        """Make several steps one: all durable together, or none.
+
+        `soft`: a power cut may undo them, see `Store`; for what is found anew after one.
+        """
+        return self._store.transaction(soft=soft)
+
+    def settle(self) -> float | None:
+        """Make durable what has been soft for long; return the seconds until something will have.
+
+        None: nothing is soft. Raises LedgerError.
+        """
+        return self._store.settle()
 
     def close(self) -> None:
         """Close the file."""

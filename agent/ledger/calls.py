@@ -46,11 +46,12 @@ class CallBook:
 
     def change(self, number: int, call: Call) -> bool:
         """Write down what became known of a call that goes on; False: it does not."""
+        # Its end is left out: a column that is named costs a page of each index that it is in.
         changed = self._store.write(
             "UPDATE calls SET direction = ?, phone = ?, started = ?, started_monotonic = ?,"
-            " answered = ?, answered_monotonic = ?, ended = ?, ended_monotonic = ?, heard = ?,"
-            " heard_monotonic = ?, boot = ? WHERE id = ? AND ended IS NULL",
-            (*_changeable(call), self._clock.boot, number),
+            " answered = ?, answered_monotonic = ?, heard = ?, heard_monotonic = ?, boot = ?"
+            " WHERE id = ? AND ended IS NULL",
+            (*_known_of(call), self._clock.boot, number),
         )
         return bool(changed)
 
@@ -72,8 +73,10 @@ class CallBook:
             if not self.change(number, call):
                 return
             self._store.write(
-                "UPDATE calls SET clock_trusted = ?, found_over = ? WHERE id = ?",
-                (int(clock_trusted), self._clock.wall() if uncertain else None, number),
+                "UPDATE calls SET ended = ?, ended_monotonic = ?, clock_trusted = ?,"
+                " found_over = ? WHERE id = ?",
+                (*_times(call.ended), int(clock_trusted))
+                + (self._clock.wall() if uncertain else None, number),
             )
             self._deliveries.add_record(number, wait_for_recording)
 
@@ -158,9 +161,11 @@ class CallBook:
     def _insert(self, call: Call, boot: str, clock_trusted: bool, source: str) -> int:
         number = self._store.next_id()
         self._store.write(
-            f"INSERT INTO calls ({CALL_COLUMNS}) VALUES ({', '.join('?' * 18)})",
-            (number, call.board, call.channel, *_changeable(call))
-            + (boot, int(clock_trusted), 0.0, None, source),
+            "INSERT INTO calls (id, board, channel, direction, phone, started, started_monotonic,"
+            " answered, answered_monotonic, heard, heard_monotonic, ended, ended_monotonic, boot,"
+            f" clock_trusted, source) VALUES ({', '.join('?' * 16)})",
+            (number, call.board, call.channel, *_known_of(call), *_times(call.ended))
+            + (boot, int(clock_trusted), source),
         )
         return number
 
@@ -169,8 +174,8 @@ class CallBook:
         return [stored_call(row) for row in rows]
 
 
-def _changeable(call: Call) -> tuple[object, ...]:
-    moments = (call.started, call.answered, call.ended, call.last_heard)
+def _known_of(call: Call) -> tuple[object, ...]:
+    moments = (call.started, call.answered, call.last_heard)
     times = [time for moment in moments for time in _times(moment)]
     return (call.direction.value, call.phone, *times)
 

@@ -1,39 +1,17 @@
 """The ledger's book of deliveries: what waits, what is due, and what became of it.
 
-Every method that changes something is one durable transaction when it returns.
+Every method that changes something is one durable transaction when it returns, or soft where it
+says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from agent.clock import Clock
-from agent.ledger.rows import (
-    CALL_COLUMNS,
-    PLATFORM,
-    SENDABLE,
-    Pick,
-    RecordingToSend,
-    RecordToSend,
-    State,
-    call_columns,
-    file_time,
-    stored_call,
-    stored_time,
-)
-from agent.ledger.store import Row, Store
-
-RECORD = "record"
-RECORDING = "recording"
+from agent.ledger.due import RECORD, RECORDING, DueDeliveries
+from agent.ledger.rows import SENDABLE, RecordingToSend, State, stored_time
 
 
-class DeliveryBook:
+class DeliveryBook(DueDeliveries):
     """Deliveries of records and recordings to one target."""
-
-    def __init__(self, store: Store, clock: Clock, target: str = PLATFORM) -> None:
-        self._store = store
-        self._clock = clock
-        self._target = target
 
     def add_record(self, call_id: int, wait_for_recording: float) -> None:
         """A call has ended: its record is to be sent, at once where a recording is here already.
@@ -82,78 +60,14 @@ class DeliveryBook:
             if waits and not self._was_found_over(call_id):
                 self._move(call_id, State.RECORD_TO_SEND)
 
-    def next_record(
-        self, busy: Iterable[int] = (), pick: Pick = Pick.OLDEST
-    ) -> RecordToSend | None:
-        """A record that is due now, other than those in work."""
-        row = self._next(
-            RECORD,
-            f"SELECT {call_columns('calls')}, d.state, d.body, d.callid, d.refusals"
-            " FROM deliveries AS d JOIN calls ON calls.id = d.item_id",
-            busy,
-            pick,
-        )
-        if row is None:
-            return None
-        width = len(CALL_COLUMNS.split(","))
-        stored = stored_call(row[:width])
-        state, body, callid, refusals = row[width:]
-        return RecordToSend(
-            stored=stored,
-            state=State(state),
-            body=body,
-            callid=callid,
-            refusals=refusals,
-            has_recording=self._has_good_recording(stored.id),
-        )
-
-    def next_recording(
-        self, busy: Iterable[int] = (), pick: Pick = Pick.OLDEST
-    ) -> RecordingToSend | None:
-        """A recording that is due now and whose record is booked, other than those in work."""
-        row = self._next(
-            RECORDING,
-            "SELECT r.id, r.path, r.size, r.modified_ns, r.container, r.call_id, record.callid,"
-            " d.refusals FROM deliveries AS d JOIN recordings AS r ON r.id = d.item_id"
-            " JOIN deliveries AS record ON record.item_id = r.call_id AND record.target = d.target",
-            busy,
-            pick,
-        )
-        if row is None:
-            return None
-        number, path, size, modified_ns, container, call_id, callid, refusals = row
-        return RecordingToSend(
-            id=number,
-            relative=path.decode("utf-8", "surrogateescape"),
-            size=size,
-            modified_ns=file_time(modified_ns),
-            container=container or "wav",
-            call_id=call_id,
-            callid=callid or "",
-            refusals=refusals,
-        )
-
-    def next_due(self, kind: str, busy: Iterable[int] = ()) -> float | None:
-        """Monotonic time at which the next item of a kind is due; None: nothing waits for time."""
-        excluded = _excluded("item_id", busy)
-        rows = [
-            self._store.row(
-                "SELECT due FROM deliveries WHERE kind = ? AND target = ? AND sendable = 1"
-                f" AND (refusals > 0) = ?{excluded} ORDER BY due, item_id LIMIT 1",
-                (kind, self._target, refused),
-            )
-            for refused in (False, True)
-        ]
-        return min((float(row[0]) for row in rows if row is not None), default=None)
-
     def freeze(self, call_id: int, body: bytes) -> None:
         """Fix the bytes of a record before they are first sent; every retry sends the same.
 
         From now on it waits for no recording: what it says of them is fixed too.
         """
         self._store.write(
-            "UPDATE deliveries SET body = ?, state = CASE state WHEN ? THEN ? ELSE state END"
-            " WHERE item_id = ? AND target = ?",
+            "UPDATE deliveries SET body = ?1, due = CASE state WHEN ?2 THEN 0 ELSE due END,"
+            " state = CASE state WHEN ?2 THEN ?3 ELSE state END WHERE item_id = ?4 AND target = ?5",
             (body, State.WAITING_FOR_RECORDING, State.RECORD_TO_SEND, call_id, self._target),
         )
 
@@ -201,19 +115,21 @@ class DeliveryBook:
         return counts
 
     def refused(self, item_id: int, trouble: str, due: float) -> None:
-        """The platform refused an item; it is tried again at `due`."""
-        self._store.write(
-            "UPDATE deliveries SET refusals = refusals + 1, trouble = ?, due = ?"
-            " WHERE item_id = ? AND target = ?",
-            (trouble, due, item_id, self._target),
-        )
+        """The platform refused an item; it is tried again at `due`. Soft: else it is sooner."""
+        with self._store.transaction(soft=True):
+            self._store.write(
+                "UPDATE deliveries SET refusals = refusals + 1, trouble = ?, due = ?"
+                " WHERE item_id = ? AND target = ?",
+                (trouble, due, item_id, self._target),
+            )
 
     def postponed(self, item_id: int, trouble: str, due: float) -> None:
-        """An item could not be sent, and not by its fault; it is tried again at `due`."""
-        self._store.write(
-            "UPDATE deliveries SET trouble = ?, due = ? WHERE item_id = ? AND target = ?",
-            (trouble, due, item_id, self._target),
-        )
+        """An item could not be sent, and not by its fault; it is tried again at `due`. Soft."""
+        with self._store.transaction(soft=True):
+            self._store.write(
+                "UPDATE deliveries SET trouble = ?, due = ? WHERE item_id = ? AND target = ?",
+                (trouble, due, item_id, self._target),
+            )
 
     def book_anew(self, recording_id: int, call_id: int, trouble: str, due: float) -> None:
         """The platform knows a recording's record no longer: the record goes first once more.
@@ -273,25 +189,21 @@ class DeliveryBook:
             if new_boot:
                 self._store.set_meta("boot", self._clock.boot)
                 self._store.write("UPDATE deliveries SET due = 0 WHERE due > 0")
-            for state in (State.WAITING_FOR_RECORDING, State.WAITING_FOR_CALL):
+            # As the indexes say it: a backlog of thousands is not walked through.
+            for waiting in (
+                "waiting = 1 AND kind = 'record' AND target = ? AND sendable = 1"
+                " AND state = 'waiting for its recording'",
+                "target = ? AND state = 'waiting for its call'",
+            ):
                 self._store.write(
-                    "UPDATE deliveries SET due = ? WHERE waiting = 1 AND state = ?",
-                    (now + wait_for_recording, state),
+                    f"UPDATE deliveries SET due = ? WHERE {waiting}",
+                    (now + wait_for_recording, self._target),
                 )
 
     def _was_found_over(self, call_id: int) -> bool:
         """Tell whether a call ended while the agent was down."""
         sql = "SELECT 1 FROM calls WHERE id = ? AND found_over IS NOT NULL"
         return self._store.row(sql, (call_id,)) is not None
-
-    def _has_good_recording(self, call_id: int) -> bool:
-        return bool(
-            self._store.row(
-                "SELECT 1 FROM recordings AS r JOIN deliveries AS d ON d.item_id = r.id"
-                " WHERE r.call_id = ? AND d.target = ? AND d.state != ? LIMIT 1",
-                (call_id, self._target, State.KEPT),
-            )
-        )
 
     def _add(
         self,
@@ -329,36 +241,3 @@ class DeliveryBook:
                 (state, self._clock.wall(), item_id, self._target),
             )
         )
-
-    def _next(self, kind: str, select: str, busy: Iterable[int], pick: Pick) -> Row | None:
-        """Read a row of the item that `pick` tells, with the columns that `select` names."""
-        due = (
-            "d.kind = ? AND d.target = ? AND d.sendable = 1 AND (d.refusals > 0) = ? AND d.due <= ?"
-            + _excluded("d.item_id", busy)
-        )
-        now = self._clock.monotonic()
-        for refused in (False, True):
-            # The number alone first: it is in the index, and a lot looks at all that are due.
-            found = self._store.row(
-                f"SELECT d.item_id FROM deliveries AS d WHERE {due}"
-                f" ORDER BY {_ORDER[pick]} LIMIT 1",
-                (kind, self._target, refused, now),
-            )
-            if found is not None:
-                return self._store.row(
-                    f"{select} WHERE d.item_id = ? AND d.target = ?", (found[0], self._target)
-                )
-        return None
-
-
-_ORDER = {
-    Pick.OLDEST: "d.due, d.item_id",
-    Pick.NEWEST: "d.item_id DESC",
-    Pick.LOT: "d.due > 0, random()",
-}
-
-
-def _excluded(column: str, busy: Iterable[int]) -> str:
-    """A condition that leaves out the items in work: as many as there are workers."""
-    numbers = ",".join(str(int(number)) for number in busy)
-    return f" AND {column} NOT IN ({numbers})" if numbers else ""

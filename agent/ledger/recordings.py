@@ -151,9 +151,9 @@ class RecordingBook:
         ]
 
     def removed(self, numbers: Iterable[int]) -> None:
-        """Files of delivered recordings were deleted."""
+        """Files of delivered recordings were deleted. Soft: that one is gone is found again."""
         now = self._clock.wall()
-        with self._store.transaction():
+        with self._store.transaction(soft=True):
             for number in numbers:
                 self._store.write("UPDATE recordings SET removed = ? WHERE id = ?", (now, number))
 
@@ -171,8 +171,8 @@ class RecordingBook:
         return [(number, _relative(path)) for number, path in rows]
 
     def forget_kept(self, numbers: Iterable[int]) -> None:
-        """Files that were kept are gone; one that came back would be judged as a new one."""
-        with self._store.transaction():
+        """Files that were kept are gone; one that came back would be judged as a new one. Soft."""
+        with self._store.transaction(soft=True):
             for number in numbers:
                 self._store.write("DELETE FROM deliveries WHERE item_id = ?", (number,))
                 self._store.write("DELETE FROM recordings WHERE id = ?", (number,))
@@ -197,9 +197,9 @@ class RecordingBook:
         """Drop what is long done: calls that ended before a wall time, with all that was theirs.
 
         A call stays while its record waits, or while a file of its is here: a forgotten file would
-        look new. Returns how many calls were dropped.
+        look new. Returns how many calls were dropped. Soft: what is not forgotten is later.
         """
-        with self._store.transaction():
+        with self._store.transaction(soft=True):
             rows = self._store.rows(
                 "SELECT id FROM calls WHERE ended < ? AND NOT EXISTS ("
                 "  SELECT 1 FROM deliveries WHERE item_id = calls.id AND waiting = 1)"

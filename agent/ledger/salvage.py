@@ -96,6 +96,8 @@ _NAMES: Mapping[type, str] = {
 _BESIDES_ID: Mapping[type, tuple[str, ...]] = {_Call: ("ended",), _Recording: ("path",)}
 """Other orders in which a table can be walked, by an index: a walk ends at a bad page."""
 _OLDER_NAMES: Mapping[str, str] = {"digest": "sha256"}
+_UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
+"""What reading a damaged ledger raises; the latter where SQLite's own words quote garbage."""
 _COUNTERS = ("delivered", "delivered_bytes", "dial placed", "dial expired", "dial failed")
 _LISTED = "listed by "
 
@@ -110,7 +112,7 @@ def salvage(damaged: Path, store: Store) -> None:
     # With its write-ahead log; or without, where the log is damaged or another database's.
     for option in ("", "&immutable=1"):
         with (
-            suppress(sqlite3.Error),
+            suppress(*_UNREADABLE),
             closing(sqlite3.connect(address + option, uri=True)) as source,
         ):
             source.execute("SELECT id FROM calls LIMIT 0")
@@ -151,7 +153,7 @@ def _rows(
     select = f"SELECT {', '.join(spelt)} FROM {_NAMES[kind]} WHERE {columns[0]} = ?"
     found = []
     for number in sorted(_keys(source, kind) if keys is None else keys):
-        with suppress(sqlite3.Error, msgspec.ValidationError):
+        with suppress(*_UNREADABLE, msgspec.ValidationError):
             row = source.execute(select, (number,)).fetchone()
             if row is not None:
                 found.append(msgspec.convert(row, kind))
@@ -173,7 +175,7 @@ def _keys(source: sqlite3.Connection, kind: type[_Whole]) -> set[int]:
     for column in ("id", *_BESIDES_ID[kind]):
         for direction in ("DESC", "ASC"):
             query = f"SELECT id FROM {_NAMES[kind]} ORDER BY {column} {direction} LIMIT {MOST_ROWS}"
-            with suppress(sqlite3.Error):
+            with suppress(*_UNREADABLE):
                 found.update(key for (key,) in source.execute(query) if isinstance(key, int))
     return found
 
@@ -220,7 +222,7 @@ def _save_meta(source: sqlite3.Connection, store: Store) -> None:
         store.set_meta(name, _meta(source, name, _Count) or 0)
     # What the platform's lists held: what was obeyed is not obeyed again.
     names: list[Any] = []
-    with suppress(sqlite3.Error):
+    with suppress(*_UNREADABLE):
         names += [name for (name,) in source.execute("SELECT name FROM meta LIMIT 100")]
     for listed in names:
         if isinstance(listed, str) and listed.startswith(_LISTED):
@@ -232,7 +234,7 @@ def _save_meta(source: sqlite3.Connection, store: Store) -> None:
 
 def _meta(source: sqlite3.Connection, name: str, kind: Any) -> Any:
     """A value that is whole, else None."""
-    with suppress(sqlite3.Error, msgspec.ValidationError):
+    with suppress(*_UNREADABLE, msgspec.ValidationError):
         row = source.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return None if row is None else msgspec.convert(row[0], kind)
     return None

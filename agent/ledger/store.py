@@ -17,6 +17,10 @@ IDS_PER_SECOND = 1_000_000
 """Room for ids in a second of the clock that they are taken from: no ledger can be written faster,
 so whatever is numbered later is numbered higher; and ids stay below 2**53.
 """
+SOFT_LONGEST = 30.0
+"""Seconds that a soft transaction may wait to be made durable. By then the kernel begins to write
+it anyway (vm.dirty_expire_centisecs); while calls come and go, a durable one comes sooner and takes
+it along."""
 LATEST_TRUE_TIME = 4_102_444_800.0
 """The year 2100: what claims to be younger says nothing of the time."""
 
@@ -36,8 +40,15 @@ class LedgerTooNew(LedgerError):
 class Store:
     """One SQLite connection, used by all threads in turn.
 
-    A transaction is durable when its `with` block has ended (WAL, synchronous=FULL). Inner
-    transactions join the outer one: where one of them fails, nothing of the outer one is written.
+    A transaction is durable when its `with` block has ended, and all that came before it is
+    (WAL, synchronous=FULL). Inner transactions join the outer one: where one of them fails, nothing
+    of the outer one is written.
+
+    A soft one waits for no disk (synchronous=NORMAL). It is whole, it is seen by all, and it
+    outlives the process; a power cut may undo the last soft ones, always the latest first, and none
+    before a durable one. Soft may be what is found anew after a power cut, by the scan, the board
+    or the next attempt, and what nobody outside was told of as done. It is made durable by the next
+    transaction that is not soft, and by `settle` after SOFT_LONGEST at the latest.
     """
 
     def __init__(self, connection: sqlite3.Connection, path: Path, clock: Clock) -> None:
@@ -48,7 +59,13 @@ class Store:
         self._lock = threading.RLock()
         self._inside = False
         self._torn = False
+        self._soft_since: float | None = None
+        """Monotonic time of the first transaction that may not be durable yet; None: all are."""
+        self._waits_for_disk: bool | None = None
+        """How the connection is set; None: as it was opened."""
         self.commits = 0
+        """Durable transactions so far."""
+        self.soft_commits = 0
         self.trouble = ""
         """Why the last transaction failed; empty: it did not."""
         self.least_id = 0
@@ -57,18 +74,27 @@ class Store:
         """True: damage showed itself; the ledger is to be opened anew."""
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All or nothing. Raises LedgerError; then nothing was written."""
+    def transaction(self, *, soft: bool = False) -> Iterator[None]:
+        """All or nothing. Raises LedgerError; then nothing was written.
+
+        Whether it is soft (see above) is for the outermost to say.
+        """
         with self._lock:
             if self._inside:
                 with self._joined():
                     yield
                 return
+            self._wait_for_disk(not soft)
             self._execute("BEGIN IMMEDIATE")
             self._inside, self._torn = True, False
+            before = self._connection.total_changes
             try:
                 yield
                 self._require_whole()
+                changed = self._connection.total_changes > before
+                if not soft and not changed and self._soft_since is not None:
+                    # A commit of nothing would wait for no disk; nor would one of what is there.
+                    self.count("settled")
                 self._execute("COMMIT")
             except BaseException:
                 # A statement that failed for want of space may have rolled back already.
@@ -77,8 +103,22 @@ class Store:
                 raise
             finally:
                 self._inside = False
-            self.commits += 1
-            self.trouble = ""
+            self._committed(soft, changed)
+
+    def settle(self) -> float | None:
+        """Make durable what has been soft for SOFT_LONGEST. Raises LedgerError.
+
+        Returns the seconds after which there is something to settle, None where nothing is soft.
+        """
+        with self._lock:
+            if self._soft_since is None:
+                return None
+            left = self._soft_since + SOFT_LONGEST - self._clock.monotonic()
+            if left > 0:
+                return left
+            with self.transaction():
+                pass
+            return None
 
     def write(self, sql: str, parameters: Sequence[object] = ()) -> int:
         """Run one statement in a transaction; return the number of rows it changed."""
@@ -161,6 +201,21 @@ class Store:
         wall = self._clock.wall()
         return int(wall * IDS_PER_SECOND) if EARLIEST_TRUE_TIME <= wall <= LATEST_TRUE_TIME else 0
 
+    def _wait_for_disk(self, wait: bool) -> None:
+        if self._waits_for_disk is not wait:
+            self._execute(f"PRAGMA synchronous = {'FULL' if wait else 'NORMAL'}")
+            self._waits_for_disk = wait
+
+    def _committed(self, soft: bool, changed: bool) -> None:
+        self.trouble = ""
+        if not soft:
+            self._soft_since = None
+            self.commits += 1
+            return
+        self.soft_commits += 1
+        if changed and self._soft_since is None:
+            self._soft_since = self._clock.monotonic()
+
     @contextmanager
     def _joined(self) -> Iterator[None]:
         self._require_whole()
@@ -205,8 +260,10 @@ def translated(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         # The extended code keeps the primary one in its lowest byte.
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in _DAMAGE:
+        if code in _DAMAGE or "decode to UTF-8" in str(error):
             raise LedgerDamaged(str(error)) from error
         raise LedgerError(f"{path}: {error}") from error
+    except UnicodeDecodeError as error:
+        raise LedgerDamaged("it holds text that is none") from error
     except OSError as error:
         raise LedgerError(f"{path}: {error.strerror or error}") from error

@@ -1,0 +1,138 @@
+"""What of the deliveries is due, and in which order; as many may wait as there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from agent.clock import Clock
+from agent.ledger.rows import (
+    CALL_COLUMNS,
+    PLATFORM,
+    Pick,
+    RecordingToSend,
+    RecordToSend,
+    State,
+    call_columns,
+    file_time,
+    stored_call,
+)
+from agent.ledger.store import Store
+
+RECORD = "record"
+RECORDING = "recording"
+
+
+class DueDeliveries:
+    """Reads deliveries to one target for those who send them; changes nothing."""
+
+    def __init__(self, store: Store, clock: Clock, target: str = PLATFORM) -> None:
+        self._store = store
+        self._clock = clock
+        self._target = target
+
+    def next_record(
+        self, busy: Iterable[int] = (), pick: Pick = Pick.OLDEST
+    ) -> RecordToSend | None:
+        """A record that is due now, other than those in work."""
+        number = self._next(RECORD, busy, pick)
+        return None if number is None else self.record(number)
+
+    def record(self, call_id: int) -> RecordToSend | None:
+        """A call's record, due or not; None: the call has not ended."""
+        row = self._store.row(
+            f"SELECT {call_columns('calls')}, d.state, d.body, d.callid, d.refusals"
+            " FROM deliveries AS d JOIN calls ON calls.id = d.item_id"
+            " WHERE d.item_id = ? AND d.target = ?",
+            (call_id, self._target),
+        )
+        if row is None:
+            return None
+        width = len(CALL_COLUMNS.split(","))
+        stored = stored_call(row[:width])
+        state, body, callid, refusals = row[width:]
+        return RecordToSend(
+            stored=stored,
+            state=State(state),
+            body=body,
+            callid=callid,
+            refusals=refusals,
+            has_recording=self._has_good_recording(stored.id),
+        )
+
+    def next_recording(
+        self, busy: Iterable[int] = (), pick: Pick = Pick.OLDEST
+    ) -> RecordingToSend | None:
+        """A recording that is due now and whose record is booked, other than those in work."""
+        number = self._next(RECORDING, busy, pick)
+        row = self._store.row(
+            "SELECT r.id, r.path, r.size, r.modified_ns, r.container, r.call_id, record.callid,"
+            " d.refusals FROM deliveries AS d JOIN recordings AS r ON r.id = d.item_id"
+            " JOIN deliveries AS record ON record.item_id = r.call_id AND record.target = d.target"
+            " WHERE d.item_id = ? AND d.target = ?",
+            (number, self._target),
+        )
+        if row is None:
+            return None
+        number, path, size, modified_ns, container, call_id, callid, refusals = row
+        return RecordingToSend(
+            id=number,
+            relative=path.decode("utf-8", "surrogateescape"),
+            size=size,
+            modified_ns=file_time(modified_ns),
+            container=container or "wav",
+            call_id=call_id,
+            callid=callid or "",
+            refusals=refusals,
+        )
+
+    def next_due(self, kind: str, busy: Iterable[int] = ()) -> float | None:
+        """Monotonic time at which the next item of a kind is due; None: nothing waits for time."""
+        excluded = _excluded("item_id", busy)
+        rows = [
+            self._store.row(
+                "SELECT due FROM deliveries WHERE waiting = 1 AND kind = ? AND target = ?"
+                f" AND sendable = 1 AND (refusals > 0) = ?{excluded} ORDER BY due, item_id LIMIT 1",
+                (kind, self._target, refused),
+            )
+            for refused in (False, True)
+        ]
+        return min((float(row[0]) for row in rows if row is not None), default=None)
+
+    def _has_good_recording(self, call_id: int) -> bool:
+        return bool(
+            self._store.row(
+                "SELECT 1 FROM recordings AS r JOIN deliveries AS d ON d.item_id = r.id"
+                " WHERE r.call_id = ? AND d.target = ? AND d.state != ? LIMIT 1",
+                (call_id, self._target, State.KEPT),
+            )
+        )
+
+    def _next(self, kind: str, busy: Iterable[int], pick: Pick) -> int | None:
+        """The number of the item that `pick` tells: it is in the index, and a lot looks at all."""
+        due = (
+            "d.waiting = 1 AND d.kind = ? AND d.target = ? AND d.sendable = 1"
+            " AND (d.refusals > 0) = ? AND d.due <= ?" + _excluded("d.item_id", busy)
+        )
+        now = self._clock.monotonic()
+        for refused in (False, True):
+            found = self._store.row(
+                f"SELECT d.item_id FROM deliveries AS d WHERE {due}"
+                f" ORDER BY {_ORDER[pick]} LIMIT 1",
+                (kind, self._target, refused, now),
+            )
+            if found is not None:
+                return int(found[0])
+        return None
+
+
+_ORDER = {
+    Pick.OLDEST: "d.due, d.item_id",
+    Pick.NEWEST: "d.item_id DESC",
+    Pick.LOT: "d.due > 0, random()",
+}
+
+
+def _excluded(column: str, busy: Iterable[int]) -> str:
+    """A condition that leaves out the items in work: as many as there are workers."""
+    numbers = ",".join(str(int(number)) for number in busy)
+    return f" AND {column} NOT IN ({numbers})" if numbers else ""
