@@ -8,6 +8,7 @@ clocks at once, as a `Stamp`.
 from __future__ import annotations
 
 import ctypes
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -104,7 +105,7 @@ def synchronised(mark: Path = _TIMESYNC_MARK) -> bool:
     """
     timex = ctypes.create_string_buffer(512)
     try:
-        state = ctypes.CDLL(None, use_errno=True).adjtimex(timex)
+        state = _library().adjtimex(timex)
     except (OSError, AttributeError):
         state = _REFUSED
     return _is_fresh(mark) if state == _REFUSED else state != _TIME_ERROR
@@ -115,6 +116,12 @@ def _is_fresh(mark: Path) -> bool:
         return abs(time.time() - mark.stat().st_mtime) <= _MARK_HOLDS
     except OSError:
         return False
+
+
+@functools.cache
+def _library() -> ctypes.CDLL:
+    """The C library; to open it costs more than to ask it."""
+    return ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +186,7 @@ class TrustedClock:
 
     def ready_in(self) -> float:
         """Seconds until records may carry times; 0: now. To be asked again after that."""
-        if self.trusted or self._platform is not None:
+        if self._platform is not None or self.trusted:
             return 0.0
         if self._clock.wall() < EARLIEST_TRUE_TIME:
             return PATIENCE

@@ -19,7 +19,7 @@ from agent.call_writing import Unwritten
 from agent.clock import Clock, ClockView, SystemClock
 from agent.config import ConfigError, load
 from agent.delivery.gate import GateView
-from agent.gateway import LONGEST_TURN, Gateway
+from agent.gateway import Gateway
 from agent.health import Finding, ProblemBook, health_of
 from agent.instance import AnotherInstance, InstanceLock
 from agent.language import language, said, text_of
@@ -39,6 +39,8 @@ EXIT_REFUSED = 1
 """Another instance runs, or the ledger is a newer agent's."""
 SHORTEST_TURN = 0.1
 """Seconds between two rounds of housekeeping, however often something changes."""
+FEED_AGAIN = 30.0
+"""Seconds between two signs of life for systemd, whose watchdog waits for three minutes."""
 STATE_AGAIN = 2.0
 """Seconds between attempts to open a state directory that is not there or not writable."""
 
@@ -247,15 +249,15 @@ class Daemon:
         signal.signal(signal.SIGUSR1, flag("_queue"))
 
     def _pause(self, seconds: float) -> None:
-        self._wake.wait(seconds)
-        if not self._stop:
+        nudged = self._wake.wait(max(SHORTEST_TURN, seconds))
+        if nudged and not self._stop:
             # Much may change at once; once in a while is enough to show it.
-            time.sleep(max(0.0, min(SHORTEST_TURN, seconds)))
+            time.sleep(SHORTEST_TURN)
         self._wake.clear()
 
     def _feed_watchdog(self, gateway: Gateway) -> None:
         now = self._clock.monotonic()
-        if gateway.alive and now - self._fed >= LONGEST_TURN:
+        if now - self._fed >= FEED_AGAIN and gateway.alive:
             self._fed = now
             self._tell_systemd("WATCHDOG=1")
 

@@ -81,6 +81,8 @@ class Errands:
         self._ordered: dict[Port, int] = {}
         self._rest: dict[Port, float] = {}
         self._outcomes = Journal(ledger)
+        self._empty: set[str] = set()
+        """Sources whose list was empty when last read, durably; there are two sources."""
         self.counts = ListingCounts()
 
     def recover(self) -> None:
@@ -114,6 +116,9 @@ class Errands:
         Raises LedgerError; then nothing was taken, and nothing is obeyed.
         """
         self._count(source, listing)
+        empty = not (listing.entries or listing.dropped)
+        if empty and source in self._empty:
+            return
         keys = frozenset(entry.key for entry in listing.entries)
         then: list[Callable[[], None]] = []
         with self._lock, self._ledger.transaction():
@@ -128,6 +133,8 @@ class Errands:
                 # What was not looked at may still be listed, and would come again as if new.
                 keys |= frozenset(sorted(known - keys)[: MOST_LISTED - len(keys)])
             self._ledger.errands.set_listed(source, keys)
+        # One thread takes the lists. Where a list is remembered as empty, one more says nothing.
+        (self._empty.add if empty else self._empty.discard)(source)
         for act in then:
             act()
         if seen:

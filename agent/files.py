@@ -6,16 +6,31 @@ import os
 from pathlib import Path
 
 
-def replace_file(path: Path, text: str) -> None:
+def replace_file(path: Path, content: str | bytes) -> None:
     """Write a file for everybody to read: a reader sees the old one or the new one, never half.
 
-    Raises OSError.
+    Makes its folder where there is none. Raises OSError.
     """
-    fresh = path.with_name(f".{path.name}.new")
-    # Not through a link that somebody left there: the folder may be open to others.
-    fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-    with open(descriptor, "w", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+    # Every few seconds, so in as few system calls as it takes.
+    fresh = f"{path.parent}/.{path.name}.new"
+    left = content.encode("utf-8", "replace") if isinstance(content, str) else content
+    descriptor = _new_file(fresh, path.parent)
+    try:
         os.fchmod(descriptor, 0o644)
-        file.write(text)
-    fresh.replace(path)
+        while left:
+            left = left[os.write(descriptor, left) :]
+    finally:
+        os.close(descriptor)
+    os.rename(fresh, path)  # noqa: PTH104
+
+
+def _new_file(fresh: str, folder: Path) -> int:
+    # Not through a link that somebody left there: the folder may be open to others.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        return os.open(fresh, flags, 0o644)
+    except FileExistsError:
+        os.unlink(fresh)  # noqa: PTH108
+    except FileNotFoundError:
+        folder.mkdir(parents=True, exist_ok=True)
+    return os.open(fresh, flags, 0o644)

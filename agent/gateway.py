@@ -10,28 +10,21 @@ from agent.boards.events import DialAnswer
 from agent.call_writing import Unwritten
 from agent.clock import Clock, TrustedClock, synchronised
 from agent.collection import Collection
+from agent.figures import Figures, LedgerFigures, StateDirectory
 from agent.health import ProblemBook, Situation, assess, health_of
-from agent.ledger import Ledger, LedgerError, damaged_ledgers
+from agent.housekeeping import Housekeeping
+from agent.ledger import Ledger, LedgerError
 from agent.lines import Lines
 from agent.logs import Phones
 from agent.parts import Part
-from agent.recordings.disk import look
 from agent.settings import Settings
 from agent.status import Status
 from agent.uplink import Uplink
 
-LOOK_BACK = 86_400.0
-"""Seconds for which a file that can't be sent, or went missing, is shown as a problem."""
-ERRANDS_SHOWN = 10
-"""Latest errands in the status file."""
 GRACE = 2.5
 """Seconds that requests under way may take to end by themselves when the agent stops."""
 LAST_GRACE = 1.0
 """Seconds for the threads to end after their requests were cut off."""
-LONGEST_TURN = 5.0
-"""Seconds between two rounds of housekeeping: the status file promises no longer."""
-WRITE_AGAIN = 1.0
-"""Seconds between attempts to write down what the ledger did not take: it is in memory so long."""
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +49,7 @@ class Gateway:
         another ledger handed over.
         """
         self._settings = settings
-        self._state_directory = Path(settings.state_directory)
+        self._state = StateDirectory(Path(settings.state_directory), clock)
         self._ledger = ledger
         self._clock = clock
         self._phones = phones
@@ -64,6 +57,10 @@ class Gateway:
         self._time = TrustedClock(clock, synchronised)
         self._started = clock.wall()
         self._problems = ProblemBook()
+        self._figures = LedgerFigures(ledger, clock)
+        self._housekeeping = Housekeeping(
+            ledger, lambda: self._lines, lambda: self._collection, lambda: self._uplink
+        )
         ledger.deliveries.begin_waiting(settings.recordings.attach_window, new_boot=ledger.new_boot)
         self._lines = self._make_lines(inherited)
         self._collection = self._make_collection()
@@ -118,25 +115,14 @@ class Gateway:
 
     def look_at_queue(self) -> None:
         """Something was changed from outside: try at once what may be tried."""
+        self._figures.forget()
+        self._housekeeping.look_again()
         self._uplink.send_at_once()
         self._uplink.bell.ring()
 
     def keep_house(self) -> float:
         """Do what is due by the clock; return the seconds until the next round."""
-        try:
-            if self._ledger.trouble:
-                self._ledger.try_again()
-            self._lines.switchboard.tick()
-            waits = [self._collection.intake.match_waiting()]
-            self._uplink.errands.pump()
-            waits.append(self._uplink.errands.due())
-            waits.append(self._ledger.settle())
-        except LedgerError as error:
-            log.error("the ledger can't be used just now: %s", error)
-            return WRITE_AGAIN
-        if self._ledger.trouble or self.holds_calls:
-            waits.append(WRITE_AGAIN)
-        return min([LONGEST_TURN, *(wait for wait in waits if wait is not None)])
+        return self._housekeeping.keep()
 
     @property
     def holds_calls(self) -> bool:
@@ -150,7 +136,8 @@ class Gateway:
 
     def status(self) -> Status:
         """All that the status file tells."""
-        situation = self._situation()
+        figures = self._figures.now(self._settings.retry.attention_after)
+        situation = self._situation(figures)
         wall = self._time.now()
         problems = self._problems.update(assess(situation), wall)
         return Status(
@@ -166,33 +153,32 @@ class Gateway:
             channels=situation.channels,
             disk=situation.disk,
             queue=situation.queue,
-            dial=self._ledger.errands.counts(),
-            errands=self._ledger.errands.recent(ERRANDS_SHOWN),
+            dial=figures.dial,
+            errands=figures.errands,
             malformed=self._uplink.errands.counts.malformed,
             watcher=self._collection.view(),
             calls=self._lines.switchboard.counts(),
         )
 
-    def _situation(self) -> Situation:
+    def _situation(self, figures: Figures) -> Situation:
         switchboard = self._lines.switchboard
-        queue = self._ledger.queue
-        since = self._clock.wall() - LOOK_BACK
+        state = self._state.view()
         return Situation(
             links=self._lines.views(),
             channels={board: switchboard.channels(board) for board in switchboard.boards},
             gate=self._uplink.gate.view(),
-            queue=queue.counts(self._settings.retry.attention_after),
-            unusable=queue.kept_since(since),
-            lost=queue.missing_since(since),
+            queue=figures.queue,
+            unusable=figures.unusable,
+            lost=figures.lost,
             disk=self._collection.disk(),
             keep_free_percent=self._settings.recordings.keep_free_percent,
             clock=self._time.view(),
             satellite=self._uplink.identity.satellite(),
             recordings_trouble=self._collection.view().trouble,
-            damaged=tuple(path.name for path in damaged_ledgers(self._state_directory)),
+            damaged=state.damaged,
             unwritten=switchboard.unwritten,
             dropped=switchboard.dropped,
-            state_trouble=self._ledger.trouble or look(self._state_directory, None).reason,
+            state_trouble=self._ledger.trouble or state.trouble,
             parts=tuple(part.view() for part in self._parts()),
         )
 

@@ -6,7 +6,6 @@ One that belongs to no known call gets a record of its own, so that it still arr
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 from agent.call_times import own_times, spans_of
 from agent.calls import Call
 from agent.clock import EARLIEST_TRUE_TIME, Clock, TrustedClock
+from agent.digest import digest_like
 from agent.ledger import Ledger
 from agent.ledger.recordings import FileKey, NewRecording
 from agent.ledger.rows import KnownFile, State, StoredCall
@@ -179,7 +179,7 @@ class Intake:
             call_id = self._call_of(Recorded.of(file)) or last.call_id
             self._ledger.recordings.replace(last.id, new, call_id, call_due=call_due)
             self._tell(last.id, new, call_id)
-        elif file.relative in touched and touched[file.relative] == last.sha256:
+        elif file.relative in touched and touched[file.relative] == last.digest:
             self._ledger.recordings.touch(last.id, new.modified_ns)
         else:
             log.warning("%s has changed since its delivery", self._shown(new.relative))
@@ -235,7 +235,7 @@ class Intake:
         return number
 
     def _digests_of_touched(self, files: Sequence[FinishedFile]) -> dict[str, str]:
-        """SHA-256 of the files that were delivered and have a new time: are they the same?
+        """Digests of the files that were delivered and have a new time: are they the same?
 
         Of those on their way, too: their delivery may end while they are read.
         """
@@ -247,11 +247,11 @@ class Intake:
             self._alive()
             # One that vanishes meanwhile counts as another, and turns out to be missing.
             with contextlib.suppress(OSError):
-                digests[file.relative] = self._digest(file.relative)
+                digests[file.relative] = self._digest(file.relative, last.digest or "")
         return digests
 
-    def _digest(self, relative: str) -> str:
-        digest = hashlib.sha256()
+    def _digest(self, relative: str, known: str) -> str:
+        digest = digest_like(known)
         with open_recording(self._directory, relative) as file:
             while block := file.read(BLOCK):
                 digest.update(block)

@@ -66,10 +66,13 @@ class Nudge:
         if self._nudges.empty():
             self._nudges.put(None)
 
-    def wait(self, seconds: float) -> None:
-        """Wait for so many seconds at most."""
-        with suppress(queue.Empty):
+    def wait(self, seconds: float) -> bool:
+        """Wait for so many seconds at most; tell whether it was nudged."""
+        try:
             self._nudges.get(timeout=max(0.0, seconds))
+        except queue.Empty:
+            return False
+        return True
 
     def clear(self) -> None:
         """Forget what came since."""

@@ -75,11 +75,9 @@ class Reporter:
             if self._gate.allows_report() or self._gate.admit() == 0:
                 self.report(client)
             alive(self._settings.interval + longest_request)
-            gap = SHORTEST_GAP - (self._clock.monotonic() - begun)
-            if gap > 0 and stop.wait(gap):
-                return
             self.bell.wait(heard, begun + self._period.next() - self._clock.monotonic())
-            stop.wait(SETTLE)
+            if self.bell.rings != heard:
+                stop.wait(max(SETTLE, begun + SHORTEST_GAP - self._clock.monotonic()))
 
     def report(self, client: PlatformClient) -> bool:
         """Send one report; tell whether the platform took it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+import msgspec
 
 from agent import __version__
 from agent.boards.events import LineState
@@ -142,8 +145,7 @@ class StatusFile:
     def write(self, told: dict[str, Any], language: Language = ENGLISH) -> None:
         """Write the status, its words in `language`, or say once in the log that it can't be."""
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(self._path, json.dumps(told, ensure_ascii=False, indent=1) + "\n")
+            replace_file(self._path, _indented(told))
             replace_file(self._words, as_words(told, language))
             if self._page is not None:
                 self._page.take(told, language)
@@ -163,6 +165,7 @@ def words_beside(path: Path) -> Path:
     return path.with_name(f"{path.name}.txt") if taken else path.with_suffix(".txt")
 
 
+@functools.lru_cache(maxsize=4)
 def shown_url(url: str) -> str:
     """A URL without what may be secret in it: account, password, query."""
     parts = urlsplit(url)
@@ -180,6 +183,14 @@ def _problem(problem: Problem, language: Language) -> dict[str, Any]:
         "hint": language.say(problem.hint),
         **_retold(problem.message),
     }
+
+
+def _indented(told: dict[str, Any]) -> bytes:
+    try:
+        return msgspec.json.format(msgspec.json.encode(told), indent=1) + b"\n"
+    except UnicodeEncodeError:
+        # Half a character that no encoding knows, which JSON must not hold as it is.
+        return json.dumps(told, indent=1).encode() + b"\n"
 
 
 def _retold(message: str) -> dict[str, Any]:

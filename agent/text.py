@@ -19,7 +19,11 @@ _NUMBER = re.compile(r"[0-9*#+]{7,}")
 
 def printable(text: str, most: int = MOST_SHOWN) -> str:
     """Neutralise control characters, line breaks, escapes and surrogates; cut at `most`."""
+    if len(text) <= most and text.isascii() and text.isprintable():
+        return text
     cut = text[: most + 1]
+    if len(cut) <= most and cut.isprintable():
+        return cut
     shown = "".join(_shown(character) for character in cut[:most])
     return shown + "…" if len(cut) > most else shown
 

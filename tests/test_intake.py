@@ -6,12 +6,14 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+import xxhash
 
 from agent.calls import Call, Direction
 from agent.clock import Stamp, SystemClock, TrustedClock
@@ -137,7 +139,7 @@ class Desk:
         assert found is not None
         return found
 
-    def deliver(self, relative: str) -> None:
+    def deliver(self, relative: str, digest: Callable[[bytes], Any] = xxhash.xxh3_128) -> None:
         """The platform takes the call's record, then the recording."""
         call_id = self.call_of(relative)
         assert call_id is not None
@@ -146,7 +148,7 @@ class Desk:
         assert sent is not None
         assert sent.relative == relative
         content = (self.directory / relative).read_bytes()
-        self.ledger.deliveries.delivered(sent, hashlib.sha256(content).hexdigest())
+        self.ledger.deliveries.delivered(sent, digest(content).hexdigest())
 
 
 @pytest.fixture
@@ -479,6 +481,19 @@ def test_a_delivered_file_that_was_only_touched_is_not_sent_again(desk: Desk) ->
     assert desk.intake.known([key]) == {key}
 
 
+def test_a_touched_file_that_an_older_agent_delivered_is_known_by_its_older_digest(
+    desk: Desk,
+) -> None:
+    desk.call(NOON - 30, 28)
+    name = desk.write(file_name(NOON - 30))
+    desk.take(name)
+    desk.deliver(name, hashlib.sha256)
+    desk.clock.turn(100)
+    desk.write(name)
+    desk.take(name)
+    assert desk.only().state is State.DELIVERED
+
+
 def test_a_delivered_file_with_other_content_is_sent_as_another_recording(
     desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -519,7 +534,7 @@ def test_comparing_a_touched_file_holds_up_no_call(desk: Desk) -> None:
     held = threading.Event()
     digest = desk.intake._digest
 
-    def slow(relative: str) -> str:
+    def slow(relative: str, known: str) -> str:
         # While the file is read, another thread writes a call down and looks for its recording.
         def write() -> None:
             desk.call(NOON, 5)
@@ -530,7 +545,7 @@ def test_comparing_a_touched_file_holds_up_no_call(desk: Desk) -> None:
         writer.start()
         assert held.wait(20), "the ledger was held while a file was read"
         writer.join()
-        return digest(relative)
+        return digest(relative, known)
 
     desk.intake._digest = slow  # type: ignore[method-assign]
     desk.take(name)
@@ -550,8 +565,8 @@ def test_a_file_touched_on_its_way_and_delivered_while_it_is_compared_goes_once(
     desk.write(name)
     digest = desk.intake._digest
 
-    def while_it_is_delivered(relative: str) -> str:
-        found = digest(relative)
+    def while_it_is_delivered(relative: str, known: str) -> str:
+        found = digest(relative, known)
         assert desk.ledger.deliveries.delivered(sent, found)
         return found
 

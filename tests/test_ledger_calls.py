@@ -41,6 +41,18 @@ def numbers(ledger: Ledger, start: float, end: float) -> list[int]:
     return [stored.id for stored in ledger.calls.around(start, end)]
 
 
+@pytest.mark.parametrize("hours", [0.9, 1.0, 1.1, 30.0])
+def test_a_call_of_any_length_is_found_by_a_recording_of_its_beginning(
+    ledger: Ledger, hours: float
+) -> None:
+    number = add_call(ledger, a_call(lasts=hours * 3600))
+    begun = ledger.calls.get(number)
+    assert begun is not None
+    start = begun.call.started.wall
+    assert numbers(ledger, start, start + 1) == [number]
+    assert numbers(ledger, start - 10, start - 1) == []
+
+
 @pytest.mark.parametrize("call", [a_call(), a_missed_call(), a_call(phone="", lasts=0.0)])
 def test_a_call_is_read_as_it_was_written(ledger: Ledger, call: Call) -> None:
     number = add_call(ledger, call, trusted=False)

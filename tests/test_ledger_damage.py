@@ -430,7 +430,7 @@ def check_saved(ledger: Ledger, told: Told) -> int:
         known = ledger.recordings.find(name)
         lost += not known
         for one in known:
-            assert (one.state, one.sha256) == (State.DELIVERED, f"{n:064}")
+            assert (one.state, one.digest) == (State.DELIVERED, f"{n:064}")
     for name, number in told.undelivered.items():
         known = ledger.recordings.find(name)
         lost += not known
@@ -455,6 +455,16 @@ def test_a_ledger_that_only_its_header_condemns_is_saved_whole(
         assert ledger.queue.counts(10).delivered == 100
         assert ledger.errands.listed("getCallList") == {"key"}, "what was dialled is not again"
         assert not ledger.new_boot
+
+
+def test_a_damaged_ledger_of_an_older_format_is_saved_too(tmp_path: Path, clock: HandClock) -> None:
+    told = a_full_ledger(tmp_path, clock)
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection:
+        connection.execute("ALTER TABLE recordings RENAME COLUMN digest TO sha256")
+        connection.execute("DROP TABLE errands")
+    with ledger_in(tmp_path, clock) as anew:
+        assert anew.set_aside is not None
+        assert check_saved(anew, told) == 0
 
 
 @pytest.mark.parametrize("kind", [salvage._Call, salvage._Recording, salvage._Delivery])

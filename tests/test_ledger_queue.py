@@ -132,7 +132,7 @@ def test_what_is_done_is_no_longer_listed_and_still_found(ledger: Ledger) -> Non
     for found in (ledger.queue.find(number), ledger.queue.find_callid("7687658987667780097")):
         assert [item.id for item in found] == [number, recording]
         assert {item.callid for item in found} == {"7687658987667780097"}
-    assert [item.sha256 for item in ledger.queue.find(recording)] == ["digest"]
+    assert [item.digest for item in ledger.queue.find(recording)] == ["digest"]
 
 
 def test_a_number_that_is_none_is_not_found(ledger: Ledger) -> None:
@@ -268,3 +268,18 @@ def test_the_heap_is_read_right(heap: Ledger) -> None:
     assert heap.queue.counts(10).records_waiting >= 9_999
     around = heap.calls.around(NOON + 50_000, NOON + 50_010)
     assert {stored.id for stored in around} >= set(range(49_940, 50_011))
+
+
+def test_the_calls_around_a_moment_long_ago_are_found_as_soon_as_those_of_later(
+    heap: Ledger,
+) -> None:
+    connection = store_of(heap)._connection
+
+    def steps(moment: float) -> int:
+        taken: list[None] = []
+        connection.set_progress_handler(lambda: taken.append(None), 100)
+        heap.calls.around(moment, moment + 10)
+        connection.set_progress_handler(None, 0)
+        return len(taken)
+
+    assert steps(NOON + 100) < 1.5 * steps(NOON + 50_000)

@@ -462,7 +462,10 @@ def test_a_driver_that_is_always_due_makes_no_thread_spin(
         assert time.monotonic() - start > 6 * 0.05 / 10
 
 
-def test_after_an_order_the_thread_sleeps_again(board: PtyBoard) -> None:
+def test_after_an_order_the_thread_sleeps_again(
+    board: PtyBoard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.boards.link.IDLE_LONGEST", 1.0)
     with Listener(str(board.path)) as listener:
         listener.wait_for_all_ports()
         listener.link.dial(1, "1")
@@ -579,7 +582,10 @@ def test_a_link_that_is_stopped_gives_its_port_back_and_takes_no_more_orders(
         listener.link.dial(1, "1")
 
 
-def test_the_thread_shows_that_it_lives(board: PtyBoard) -> None:
+def test_the_thread_shows_that_it_lives(
+    board: PtyBoard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.boards.link.IDLE_LONGEST", 0.3)
     with Listener(str(board.path)) as listener:
         listener.wait_for_all_ports()
         count = len(listener.signs_of_life)

@@ -19,7 +19,7 @@ from agent.ledger import Ledger, open_ledger
 from agent.periods import FIRST_WITHIN, JITTER
 from agent.platform.client import PlatformClient
 from agent.recordings.disk import Disk, DiskStatus
-from agent.reports import SETTLE, SHORTEST_GAP, Reporter
+from agent.reports import SHORTEST_GAP, Reporter
 from agent.settings import Platform, Reports, Retry
 from agent.simulation.platform import SimulatedPlatform
 from agent.switchboard import Switchboard
@@ -237,7 +237,7 @@ def test_reports_go_at_the_interval(box: Box) -> None:
     times = [report["time"] / 1000 for report in box.platform.reports]
     assert len(times) == 5
     for earlier, later in pairwise(times):
-        assert later - earlier == pytest.approx(INTERVAL + SETTLE, abs=0.002)
+        assert later - earlier == pytest.approx(INTERVAL, abs=0.002)
 
 
 def test_gateways_started_together_do_not_report_together_and_fall_out_of_step(box: Box) -> None:
@@ -245,7 +245,7 @@ def test_gateways_started_together_do_not_report_together_and_fall_out_of_step(b
     box.run(rounds=2)
     first, second = (report["time"] / 1000 for report in box.platform.reports)
     assert first - NOON == pytest.approx(FIRST_WITHIN * 0.5, abs=0.002)
-    assert second - first == pytest.approx(INTERVAL * (1 - JITTER * 0.5) + SETTLE, abs=0.002)
+    assert second - first == pytest.approx(INTERVAL * (1 - JITTER * 0.5), abs=0.002)
 
 
 def test_changes_that_come_together_make_one_report_and_changes_that_go_on_one_a_second(
@@ -291,7 +291,7 @@ def test_a_change_while_a_report_is_on_its_way_is_reported_after_it(box: Box) ->
     states = [report["status"]["channels"][0]["state"] for report in box.platform.reports]
     assert states == ["1", "3"]
     first, second = (report["time"] for report in box.platform.reports)
-    assert second - first == pytest.approx((SHORTEST_GAP + SETTLE) * 1000, abs=2)
+    assert second - first == pytest.approx(SHORTEST_GAP * 1000, abs=2)
 
 
 def test_reports_go_on_through_an_outage_at_their_interval_and_find_its_end(box: Box) -> None:

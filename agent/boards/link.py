@@ -25,8 +25,9 @@ log = logging.getLogger(__name__)
 
 REOPEN_AFTER = 1.0
 """Seconds between two attempts to open a port that is not there."""
-IDLE_LONGEST = 1.0
-"""Seconds of one wait at most: how long `stop` may go unnoticed."""
+IDLE_LONGEST = 30.0
+"""Seconds of one wait at most: the thread's sign of life, and no more, for what it has to do wakes
+it. A native board is heard every 5 s."""
 WAIT_SHORTEST = 0.05
 """Seconds of one wait at least, so that a driver that is always due makes no thread spin."""
 MOST_ORDERS = 32

@@ -175,8 +175,8 @@ def _details(ledger: Ledger, words: _Words, item: QueueItem) -> Iterator[tuple[s
     if item.kind == "recording":
         yield marked("size"), words.say("{number} bytes", number=item.size)
         yield marked("audio"), words.verdict(item)
-    if item.sha256:
-        yield "SHA-256", item.sha256
+    if item.digest:
+        yield marked("digest (XXH3)"), item.digest
     if item.trouble:
         yield marked("last trouble"), words.trouble(item)
     wait = item.due - time.monotonic()

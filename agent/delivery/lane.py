@@ -82,6 +82,8 @@ class Lane(ABC, Generic[ItemType]):
     """One kind of item on its way to the platform."""
 
     kind: str
+    leads = True
+    """True: what is accepted makes something else due."""
 
     def __init__(self, surroundings: Surroundings) -> None:
         self.around = surroundings
@@ -183,6 +185,7 @@ class Lane(ABC, Generic[ItemType]):
         self, item: ItemType, client: PlatformClient, stop: threading.Event, alive: Alive
     ) -> None:
         number = self.number(item)
+        failed = True
         try:
             write = self.send(item, client, alive)
         except PlatformFailure as failure:
@@ -197,9 +200,11 @@ class Lane(ABC, Generic[ItemType]):
         except Exception as error:  # a fault of ours must not hold up the items behind this one
             write = self._stumbled(item, number, error)
         else:
+            failed = False
             write = self._accepted(write)
         self._write_down(write, stop, alive)
-        self.around.bell.ring()
+        if failed or self.leads:
+            self.around.bell.ring()
 
     def _accepted(self, write: Callable[[], None]) -> Callable[[], None]:
         self.around.gate.answered()

@@ -21,6 +21,8 @@ from agent.recordings.files import NotARecording, open_recording
 
 LOOK_AGAIN_AFTER = 5.0
 """Seconds after which a file that changed or could not be opened is looked at again."""
+SOUND_FOR = 1.0
+"""Seconds for which a directory that was there counts as there."""
 
 _GONE = (FileNotFoundError, NotADirectoryError, NotARecording)
 
@@ -35,6 +37,7 @@ class RecordingLane(Lane[RecordingToSend]):
     """
 
     kind = "recording"
+    leads = False
 
     def __init__(
         self,
@@ -58,12 +61,24 @@ class RecordingLane(Lane[RecordingToSend]):
         self._shown = shown
         self._look_again = look_again
         self._after = after
+        self._sound_until = 0.0
+        """Monotonic seconds until which the directory counts as there."""
 
     def closed_for(self) -> float:
         """Recordings wait for their hours, and for their directory."""
-        if not self._sound():
+        if not self._was_sound():
             return LOOK_AGAIN_AFTER
         return self._window.opens_in()
+
+    def _was_sound(self) -> bool:
+        # A look at the disk takes as long as a request. Where it went away since, an attempt's
+        # failure looks anew.
+        now = self.around.clock.monotonic()
+        if now >= self._sound_until:
+            sound = self._sound()
+            self._sound_until = now + SOUND_FOR if sound else now
+            return sound
+        return True
 
     def choose(self, busy: set[int]) -> RecordingToSend | None:
         """The recording whose turn it is."""
@@ -88,7 +103,7 @@ class RecordingLane(Lane[RecordingToSend]):
     ) -> Callable[[], None]:
         """Send the file under its record's callid."""
         with self._open(item) as file:
-            _, sha256 = client.recording(
+            _, digest = client.recording(
                 item.callid,
                 file,
                 item.size,
@@ -100,7 +115,7 @@ class RecordingLane(Lane[RecordingToSend]):
         name = self.name(item)
 
         def write() -> None:
-            if self.around.ledger.deliveries.delivered(item, sha256):
+            if self.around.ledger.deliveries.delivered(item, digest):
                 log.info("%s is delivered, %d bytes", name, item.size)
                 self._after(item)
             else:

@@ -63,8 +63,9 @@ class UploadWindow:
 
         Where summer time begins or ends in between, asking again then puts it right.
         """
-        now = self._local_time()
-        minute = _minute(now)
+        if not self._hours():
+            return 0.0
+        minute = _minute(self._local_time())
         if self._open(minute):
             return 0.0
         opening = [hours.begin for hours in self._hours() if self._open(hours.begin)]

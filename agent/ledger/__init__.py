@@ -71,6 +71,11 @@ class Ledger:
         return self._store.commits
 
     @property
+    def changes(self) -> int:
+        """Rows written so far: the same number, the same content, but for other processes."""
+        return self._store.changes
+
+    @property
     def soft_commits(self) -> int:
         """Transactions so far that waited for no disk."""
         return self._store.soft_commits

@@ -14,6 +14,9 @@ FROM_RECORDING = "recording"
 _LENGTH = "(ended_monotonic - started_monotonic)"
 _JUMPED = f"abs(ended - started - {_LENGTH}) > 2.0"
 """As the index says it (agent/clock.py, JUMP)."""
+_LONG = 3600.0
+"""Seconds; as the index of longer calls says it. Without it any call that ended since could lie
+around a recording of long ago, and each recording of a backlog would look at all of them."""
 MOST_CANDIDATES = 200
 """Calls looked at for one recording: more than all ports of all boxes can have at one moment."""
 
@@ -95,7 +98,9 @@ class CallBook:
         """
         found = {stored.id: stored for stored in self._select("ended IS NULL")}
         for overlap in (
-            f"ended >= ? AND ended - {_LENGTH} <= ? ORDER BY ended DESC",
+            f"ended >= ?1 AND ended <= ?2 + {_LONG} AND ended - {_LENGTH} <= ?2"
+            " ORDER BY ended DESC",
+            f"{_LENGTH} > {_LONG} AND ended >= ? AND ended - {_LENGTH} <= ? ORDER BY ended DESC",
             # Where the clock was set during the call, the recorder may have named it before.
             f"{_JUMPED} AND started + {_LENGTH} >= ? AND started <= ? ORDER BY started DESC",
             "found_over >= ? AND started <= ? ORDER BY found_over DESC",

@@ -97,7 +97,7 @@ class DeliveryBook(DueDeliveries):
                 (State.RECORDING_TO_SEND, self._target, State.WAITING_FOR_RECORD, call_id),
             )
 
-    def delivered(self, sent: RecordingToSend, sha256: str) -> bool:
+    def delivered(self, sent: RecordingToSend, digest: str) -> bool:
         """The platform took a recording as it was sent; tell whether that is its delivery.
 
         One that changed meanwhile is not what the platform has, and waits on; and a delivery
@@ -105,8 +105,8 @@ class DeliveryBook(DueDeliveries):
         """
         with self._store.transaction():
             same = self._store.write(
-                "UPDATE recordings SET sha256 = ? WHERE id = ? AND size = ? AND modified_ns = ?",
-                (sha256, sent.id, sent.size, stored_time(sent.modified_ns)),
+                "UPDATE recordings SET digest = ? WHERE id = ? AND size = ? AND modified_ns = ?",
+                (digest, sent.id, sent.size, stored_time(sent.modified_ns)),
             )
             counts = bool(same) and self._finish(sent.id, State.DELIVERED)
             if counts:

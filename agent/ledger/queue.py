@@ -7,7 +7,7 @@ from agent.ledger.store import Row, Store
 
 _ITEM = (
     "SELECT d.item_id, d.kind, d.state, c.board, c.channel, c.phone, c.started, r.path, d.bytes,"
-    " d.since, d.refusals, d.trouble, coalesce(d.callid, record.callid), d.due, r.sha256, r.verdict"
+    " d.since, d.refusals, d.trouble, coalesce(d.callid, record.callid), d.due, r.digest, r.verdict"
     " FROM deliveries AS d"
     " LEFT JOIN recordings AS r ON d.kind = 'recording' AND r.id = d.item_id"
     " LEFT JOIN calls AS c"
@@ -132,7 +132,7 @@ class QueueView:
 
 def _item(row: Row) -> QueueItem:
     number, kind, state, board, channel, phone, started, path, size, since, *rest = row
-    refusals, trouble, callid, due, sha256, verdict = rest
+    refusals, trouble, callid, due, digest, verdict = rest
     return QueueItem(
         id=number,
         kind=kind,
@@ -148,6 +148,6 @@ def _item(row: Row) -> QueueItem:
         trouble=trouble,
         callid=callid,
         due=due,
-        sha256=sha256,
+        digest=digest,
         verdict=verdict or "",
     )

@@ -59,7 +59,7 @@ class RecordingBook:
     def find(self, relative: str) -> list[KnownFile]:
         """All that is known of a path, the newest first."""
         rows = self._store.rows(
-            "SELECT r.id, r.path, r.size, r.modified_ns, r.call_id, d.state, r.sha256"
+            "SELECT r.id, r.path, r.size, r.modified_ns, r.call_id, d.state, r.digest"
             " FROM recordings AS r JOIN deliveries AS d ON d.item_id = r.id"
             " WHERE r.path = ? ORDER BY r.id DESC LIMIT 100",
             (_path(relative),),
@@ -114,7 +114,7 @@ class RecordingBook:
         and their duration in seconds; the one that waits longest first.
         """
         rows = self._store.rows(
-            "SELECT r.id, r.path, r.size, r.modified_ns, r.call_id, d.state, r.sha256, d.due,"
+            "SELECT r.id, r.path, r.size, r.modified_ns, r.call_id, d.state, r.digest, d.due,"
             " r.duration FROM deliveries AS d JOIN recordings AS r ON r.id = d.item_id"
             " WHERE d.state = 'waiting for its call' ORDER BY d.due LIMIT ?",
             (limit,),
@@ -124,7 +124,7 @@ class RecordingBook:
     def of_call(self, call_id: int) -> list[tuple[KnownFile, float]]:
         """A call's recordings whose length is known, each with that; seconds."""
         rows = self._store.rows(
-            "SELECT r.id, r.path, r.size, r.modified_ns, r.call_id, d.state, r.sha256, r.duration"
+            "SELECT r.id, r.path, r.size, r.modified_ns, r.call_id, d.state, r.digest, r.duration"
             " FROM recordings AS r JOIN deliveries AS d ON d.item_id = r.id"
             " WHERE r.call_id = ? AND r.duration > 0 LIMIT 100",
             (call_id,),
@@ -219,7 +219,7 @@ class RecordingBook:
 
 
 def _known(row: tuple[object, ...]) -> KnownFile:
-    number, path, size, modified_ns, call_id, state, sha256 = row[:7]
+    number, path, size, modified_ns, call_id, state, digest = row[:7]
     return KnownFile(
         id=int(str(number)),
         relative=_relative(path if isinstance(path, bytes) else b""),
@@ -227,7 +227,7 @@ def _known(row: tuple[object, ...]) -> KnownFile:
         modified_ns=file_time(int(str(modified_ns))),
         call_id=None if call_id is None else int(str(call_id)),
         state=State(str(state)),
-        sha256=None if sha256 is None else str(sha256),
+        digest=None if digest is None else str(digest),
     )
 
 

@@ -117,7 +117,7 @@ class KnownFile:
     modified_ns: int
     call_id: int | None
     state: State
-    sha256: str | None
+    digest: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,7 @@ class QueueItem:
     trouble: str
     callid: str | None
     due: float
-    sha256: str | None
+    digest: str | None
     verdict: str
 
 

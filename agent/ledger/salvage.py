@@ -67,7 +67,7 @@ class _Recording(msgspec.Struct, array_like=True):
     container: Literal["wav", "mp3"] | None
     duration: _Time | None
     call_id: _Id | None
-    sha256: str | None
+    digest: str | None
     found: _Time
     removed: _Time | None
 
@@ -95,6 +95,7 @@ _NAMES: Mapping[type, str] = {
 }
 _BESIDES_ID: Mapping[type, tuple[str, ...]] = {_Call: ("ended",), _Recording: ("path",)}
 """Other orders in which a table can be walked, by an index: a walk ends at a bad page."""
+_OLDER_NAMES: Mapping[str, str] = {"digest": "sha256"}
 _UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
 """What reading a damaged ledger raises; the latter where SQLite's own words quote garbage."""
 _COUNTERS = ("delivered", "delivered_bytes", "dial placed", "dial expired", "dial failed")
@@ -148,7 +149,8 @@ def _rows(
 ) -> list[_Whole]:
     """Every whole row of a table that can be reached."""
     columns = kind.__struct_fields__
-    select = f"SELECT {', '.join(columns)} FROM {_NAMES[kind]} WHERE {columns[0]} = ?"
+    spelt = (_as_it_is_called(source, kind, column) for column in columns)
+    select = f"SELECT {', '.join(spelt)} FROM {_NAMES[kind]} WHERE {columns[0]} = ?"
     found = []
     for number in sorted(_keys(source, kind) if keys is None else keys):
         with suppress(*_UNREADABLE, msgspec.ValidationError):
@@ -156,6 +158,16 @@ def _rows(
             if row is not None:
                 found.append(msgspec.convert(row, kind))
     return found
+
+
+def _as_it_is_called(source: sqlite3.Connection, kind: type[_Whole], column: str) -> str:
+    """A column's name, or the one that it has in an older ledger."""
+    older = _OLDER_NAMES.get(column)
+    if older is not None:
+        with suppress(sqlite3.Error):
+            source.execute(f"SELECT {older} FROM {_NAMES[kind]} LIMIT 0")
+            return older
+    return column
 
 
 def _keys(source: sqlite3.Connection, kind: type[_Whole]) -> set[int]:
@@ -190,7 +202,7 @@ def _to_send(call: _Call) -> _Delivery:
 
 def _by_digest(recording: _Recording) -> _Delivery | None:
     """A file's digest is written with its delivery."""
-    if recording.sha256 is None:
+    if recording.digest is None:
         return None
     size, found = recording.size, recording.found
     return _Delivery(

@@ -151,6 +151,11 @@ class Store:
             self.write("UPDATE meta SET value = ? WHERE name = 'last_id'", (number,))
             return number
 
+    @property
+    def changes(self) -> int:
+        """Rows written so far by this connection: the same number, the same content."""
+        return self._connection.total_changes
+
     def meta(self, name: str, default: Any) -> Any:
         """Read a single value."""
         found = self.row("SELECT value FROM meta WHERE name = ?", (name,))

@@ -69,7 +69,7 @@ class PlatformClient:
         container: Container,
         before_block: Callable[[int], None],
     ) -> tuple[Answer, str]:
-        """A recording for a booked call (PROTOCOL.md 2.2, step 2): the answer, the SHA-256 in hex.
+        """A recording for a booked call (PROTOCOL.md 2.2, step 2): the answer, the digest in hex.
 
         `file` is an open regular file that had `size` bytes and `modified_ns` when it was found;
         it stays open. `before_block` as in `RecordingBody`; it is not called while the answer is
@@ -85,7 +85,7 @@ class PlatformClient:
             before_block,
         )
         answer = self._post(body, body.content_type)
-        return answer, body.sha256
+        return answer, body.digest
 
     def messages(self) -> Listing:
         """What waits for the gateway, by the configured command (PROTOCOL.md 2.3)."""

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import secrets
@@ -13,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import BinaryIO, Literal
 
+from agent.digest import new_digest
 from agent.platform.failures import FailureKind, PlatformFailure
 
 Container = Literal["wav", "mp3"]
@@ -70,7 +70,7 @@ class RecordingBody:
         return f"multipart/form-data; boundary={self._boundary}"
 
     @property
-    def sha256(self) -> str:
+    def digest(self) -> str:
         """Hex digest of the file as it was sent; RuntimeError before it was read to its end."""
         if not self._complete:
             raise RuntimeError("the digest is known once the recording was read to its end")
@@ -80,7 +80,7 @@ class RecordingBody:
         """Make ready for another attempt, from the start of the file."""
         self._started = False
         self._complete = False
-        self._digest = hashlib.sha256()
+        self._digest = new_digest()
 
     def __len__(self) -> int:
         return len(self._head) + self._size + len(self._tail)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,9 +28,12 @@ Body = bytes | RecordingBody
 _LIBRARY_ERRORS = (
     requests.RequestException,
     urllib3.exceptions.HTTPError,
+    http.client.HTTPException,
     OSError,
     ValueError,
 )
+_Response = urllib3.BaseHTTPResponse | http.client.HTTPResponse
+"""Read undecoded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,27 +110,43 @@ class Transport:
         return failure
 
     def _exchange(self, body: Body, content_type: str) -> HttpAnswer:
-        request = self._request(body, content_type)
+        if self._template is not None and self._line.stands:
+            return self._exchange_again(self._template, body, content_type)
         response = self._session.send(
-            request,
+            self._request(body, content_type),
             stream=True,
             allow_redirects=False,
             verify=self._verify,
             timeout=self._timeouts,
         )
         try:
-            if not 200 <= response.status_code < 300:
-                return _http_answer(response, _whatever_is_there(response))
-            if not self._line.sent:
-                raise PlatformFailure(
-                    FailureKind.CONNECTION_CUT,
-                    said("the platform answered and closed before it had the whole request"),
-                    http_status=response.status_code,
-                )
-            return _http_answer(response, _body(response))
+            return self._answer(response.raw)
         finally:
             # Gives a connection whose answer was read to its end back, and closes any other.
             response.close()
+
+    def _exchange_again(
+        self, template: requests.PreparedRequest, body: Body, content_type: str
+    ) -> HttpAnswer:
+        headers = {**template.headers, **_headers(body, content_type)}
+        response = self._line.post_again(template.path_url, body, headers)
+        try:
+            return self._answer(response)
+        finally:
+            if response.will_close or not response.isclosed():
+                self._line.drop()
+            response.close()
+
+    def _answer(self, response: _Response) -> HttpAnswer:
+        if not 200 <= response.status < 300:
+            return _http_answer(response, _whatever_is_there(response))
+        if not self._line.sent:
+            raise PlatformFailure(
+                FailureKind.CONNECTION_CUT,
+                said("the platform answered and closed before it had the whole request"),
+                http_status=response.status,
+            )
+        return _http_answer(response, _body(response))
 
     def _request(self, body: Body, content_type: str) -> requests.PreparedRequest:
         if self._template is None:
@@ -134,8 +154,7 @@ class Transport:
                 requests.Request("POST", _bare_url(self._settings.url))
             )
         request = self._template.copy()
-        request.headers["Content-Type"] = content_type
-        request.headers["Content-Length"] = str(len(body))
+        request.headers.update(_headers(body, content_type))
         request.body = body  # type: ignore[assignment]
         return request
 
@@ -180,12 +199,16 @@ def _bare_url(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
 
 
-def _http_answer(response: requests.Response, body: bytes) -> HttpAnswer:
+def _headers(body: Body, content_type: str) -> dict[str, str]:
+    return {"Content-Type": content_type, "Content-Length": str(len(body))}
+
+
+def _http_answer(response: _Response, body: bytes) -> HttpAnswer:
     headers = response.headers
-    return HttpAnswer(response.status_code, body, headers.get("Retry-After"), headers.get("Date"))
+    return HttpAnswer(response.status, body, headers.get("Retry-After"), headers.get("Date"))
 
 
-def _whatever_is_there(response: requests.Response) -> bytes:
+def _whatever_is_there(response: _Response) -> bytes:
     # The HTTP status says enough; a body that is cut or late must not hide it.
     try:
         return _body(response)
@@ -193,7 +216,7 @@ def _whatever_is_there(response: requests.Response) -> bytes:
         return b""
 
 
-def _body(response: requests.Response) -> bytes:
+def _body(response: _Response) -> bytes:
     body = _read_to_its_end(response)
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     decode = _DECODERS.get(encoding)
@@ -208,12 +231,14 @@ def _body(response: requests.Response) -> bytes:
     return decoded
 
 
-def _read_to_its_end(response: requests.Response) -> bytes:
+def _read_to_its_end(response: _Response) -> bytes:
     # One read may come back short without a word; only the one after it tells cut from complete.
     body = bytearray()
     while len(body) <= MOST_ANSWER:
-        piece: bytes = response.raw.read(MOST_ANSWER + 1 - len(body), decode_content=False)
+        piece: bytes = response.read(MOST_ANSWER + 1 - len(body))
         if not piece:
+            if isinstance(response, http.client.HTTPResponse) and response.length:
+                raise http.client.IncompleteRead(bytes(body), response.length)
             break
         body += piece
     return bytes(body)

@@ -17,6 +17,7 @@ LEAST_FREE = MEBIBYTE
 """Bytes; with less free, a disk is full: a minute of telephone audio does not fit."""
 MOST_TABLE_BYTES = MEBIBYTE
 """Bytes read of fstab and of the kernel's list of mounts."""
+PIECE = 16 * 1024
 
 
 class DiskStatus(IntEnum):
@@ -231,11 +232,20 @@ def _is_mounted(point: str, mounts: Path) -> bool:
 
 
 def _lines(table: Path) -> list[str]:
+    # Looked at every few seconds: without a buffer as large as the largest table.
+    content = bytearray()
     try:
-        with table.open("rb") as file:
-            return os.fsdecode(file.read(MOST_TABLE_BYTES)).splitlines()
+        descriptor = os.open(table, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return []
+    try:
+        while len(content) < MOST_TABLE_BYTES and (piece := os.read(descriptor, PIECE)):
+            content += piece
+    except OSError:
+        return []
+    finally:
+        os.close(descriptor)
+    return os.fsdecode(bytes(content)).splitlines()
 
 
 def _unescaped(text: str) -> str:

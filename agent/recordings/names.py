@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
+from functools import lru_cache
 from pathlib import PurePosixPath
 from types import MappingProxyType
 
@@ -27,6 +28,8 @@ MILLISECONDS_FROM = 100_000_000_000
 """A count of this size or more is of milliseconds: as seconds it would be the year 5138."""
 LONGEST_DURATION = 7 * 86_400.0
 """Seconds; no call lasts a week."""
+MOST_REMEMBERED = 256
+"""Names whose reading is kept: those on their way at one time, and some 200 KiB at the most."""
 MOST_NAME_SHOWN = 400
 """Characters of a path that are shown: a folder or two and the longest name."""
 
@@ -86,9 +89,14 @@ class RecordingNames:
         """Raises ValueError, in a sentence for who wrote the configuration, on a bad pattern."""
         self._patterns = tuple(compile_pattern(pattern) for pattern in patterns)
         self._timezone = timezone
+        # A name is asked for with each step and each line of the log on its file's way.
+        self._remembered = lru_cache(MOST_REMEMBERED)(self._facts)
 
     def facts(self, relative: str) -> NameFacts:
         """Read a path relative to the recording directory."""
+        return self._remembered(relative)
+
+    def _facts(self, relative: str) -> NameFacts:
         path = PurePosixPath(relative)
         whole = str(path)
         bare = whole[: len(whole) - len(path.suffix)]

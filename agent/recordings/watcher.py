@@ -28,8 +28,10 @@ __all__ = ["FileKey", "FinishedFile", "GrowingFile", "RecordingWatcher", "Watche
 
 MOST_LOOKS = 100
 """Files opened and judged before events get their turn."""
-CHECK_SECONDS = 5.0
-"""Between looks whether the directory is there and still the same one."""
+CHECK_SECONDS = 15.0
+"""Between looks whether the directory is still there and the same one."""
+MISSED_SECONDS = 5.0
+"""Between looks whether it has come back."""
 AGAIN_SECONDS = 5.0
 """After the ledger refused: when the same is tried again."""
 BLIND_SCAN_SECONDS = 30.0
@@ -145,9 +147,10 @@ class RecordingWatcher:
         now = self._clock.monotonic()
         self._on_alive(now)
         if now >= self._next_check:
-            self._next_check = now + CHECK_SECONDS
             if self._presence.check():
                 self._next_scan = now
+            wait = CHECK_SECONDS if self._presence.there else min(CHECK_SECONDS, MISSED_SECONDS)
+            self._next_check = now + wait
         if self._presence.there and now >= self._next_scan:
             self._begin_scan(now)
         self._take(self._box.take(self._pause(now)))

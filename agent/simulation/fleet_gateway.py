@@ -220,15 +220,17 @@ class FleetGateway:
     def _reported(self, _good: bool) -> None:
         self._reporting = False
         now = self.agenda.monotonic()
-        wait = SHORTEST_GAP if self._rung else self._report_period.next()
-        self._plan_report(max(0.0, self._report_begun + wait - now) + SETTLE)
+        if self._rung:
+            self._plan_report(max(SETTLE, self._report_begun + SHORTEST_GAP - now))
+        else:
+            self._plan_report(max(0.0, self._report_begun + self._report_period.next() - now))
 
     def _changed(self) -> None:
         """A port changed: a report is wanted at once."""
         self._rung = True
         if not self._reporting:
             gap = self._report_begun + SHORTEST_GAP - self.agenda.monotonic()
-            self._plan_report(max(0.0, gap) + SETTLE)
+            self._plan_report(max(SETTLE, gap))
 
     def _poll(self, period: Period) -> None:
         def next_one(_good: bool) -> None:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import yaml
 
 KIBIBYTE = 1024
@@ -44,11 +43,11 @@ class Use:
 class Daemon:
     """One `smarttel-agent run`, told READY=1 as systemd is told."""
 
-    def __init__(self, process: subprocess.Popen[bytes], ready_after: float, status: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], ready_after: float, folder: Path) -> None:
         self._process = process
         self.ready_after = ready_after
         """Seconds from the fork to READY=1."""
-        self._status = status
+        self._folder = folder
 
     @property
     def pid(self) -> int:
@@ -59,24 +58,27 @@ class Daemon:
     def status(self) -> dict[str, Any]:
         """The status file; empty where there is none yet."""
         try:
-            told: dict[str, Any] = json.loads(self._status.read_text("utf-8"))
+            told: dict[str, Any] = json.loads(_status_file(self._folder).read_text("utf-8"))
         except (OSError, ValueError):
             return {}
         return told if told.get("pid") == self.pid else {}
 
     def use(self) -> Use:
         """Read what it has used."""
-        process = psutil.Process(self.pid)
-        times = process.cpu_times()
         told = _proc_status(Path(f"/proc/{self.pid}/status"))
         tasks = Path(f"/proc/{self.pid}/task").glob("*/status")
         wakeups = sum(_proc_status(task)["voluntary_ctxt_switches"] for task in tasks)
         return Use(
-            processor=times.user + times.system,
+            processor=time.clock_gettime(_processor_clock(self.pid)),
             peak=told["VmHWM"] * KIBIBYTE,
             resident=told["VmRSS"] * KIBIBYTE,
             wakeups=wakeups,
         )
+
+    def reload(self, settings: Mapping[str, Any]) -> None:
+        """Give it other settings; it reads them while this returns."""
+        _configure(self._folder, settings)
+        self._process.send_signal(signal.SIGHUP)
 
     def stop(self) -> None:
         """End it as systemd does; SIGKILL if it does not end by itself."""
@@ -97,10 +99,7 @@ def daemon(
 
     `wrapped_in`: words of a command that runs it, such as a tracer's.
     """
-    status = folder / "run" / "status.json"
-    config = folder / "config.yaml"
-    own = {"state_directory": str(folder / "state"), "status_file": str(status)}
-    config.write_text(yaml.safe_dump({**settings, **own}), "utf-8")
+    config = _configure(folder, settings)
     command = [*wrapped_in, sys.executable, "-m", "agent", "run", "--config", str(config)]
     with (
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd,
@@ -111,13 +110,13 @@ def daemon(
         systemd.bind(str(address))
         systemd.settimeout(PATIENCE)
         began = time.monotonic()
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - our own command
             command, stderr=log, env={**os.environ, "NOTIFY_SOCKET": str(address)}
         )
         try:
             while b"READY=1" not in systemd.recv(4096):
                 pass
-            running = Daemon(process, time.monotonic() - began, status)
+            running = Daemon(process, time.monotonic() - began, folder)
         except BaseException:
             process.kill()
             process.wait()
@@ -128,13 +127,38 @@ def daemon(
         running.stop()
 
 
-def wait_until(predicate: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
-    """Wait for something that no event tells of. Raises TimeoutError."""
+def wait_until(
+    predicate: Callable[[], bool],
+    what: str,
+    seconds: float = PATIENCE,
+    look_again: float = LOOK_AGAIN,
+) -> None:
+    """Wait for something that no event tells of, looking every `look_again` seconds.
+
+    Raises TimeoutError.
+    """
     deadline = time.monotonic() + seconds
     while not predicate():
         if time.monotonic() > deadline:
             raise TimeoutError(f"not within {seconds:g} s: {what}")
-        time.sleep(LOOK_AGAIN)
+        time.sleep(look_again)
+
+
+def _status_file(folder: Path) -> Path:
+    return folder / "run" / "status.json"
+
+
+def _configure(folder: Path, settings: Mapping[str, Any]) -> Path:
+    config = folder / "config.yaml"
+    own = {"state_directory": str(folder / "state"), "status_file": str(_status_file(folder))}
+    config.write_text(yaml.safe_dump({**settings, **own}), "utf-8")
+    return config
+
+
+def _processor_clock(pid: int) -> int:
+    """The clock that counts a process's time to the nanosecond, ended threads included; what /proc
+    tells counts in hundredths of a second."""
+    return ~pid << 3 | 2  # as clock_getcpuclockid(3) makes it: of all threads, as scheduled
 
 
 def _proc_status(path: Path) -> dict[str, int]:
