@@ -23,7 +23,8 @@ def commands(body: str) -> list[str]:
     """The lines of code blocks; of a line that explains itself, what is typed."""
     # What stands further to the right goes on with the explanation of the line above.
     code = [line.strip() for line in body.splitlines() if re.match(r" {4,19}\S", line)]
-    return [re.split(r" {2,}|(?<=monitor) |(?<=simulate) ", line)[0] for line in code]
+    typed = [line for line in code if not line.startswith("#")]
+    return [re.split(r" {2,}|(?<=monitor) |(?<=simulate) ", line)[0] for line in typed]
 
 
 def names(body: str) -> Counter[str]:
