@@ -17,7 +17,7 @@ from pathlib import Path
 
 from agent import __version__
 from agent.config import INSTALLED_PATH, PATH_VARIABLE, ConfigError, default_path, load
-from agent.language import AUTO, ENGLISH, Language, marked
+from agent.language import AUTO, ENGLISH, Language, marked, text_of
 from agent.language import language as language_for
 from agent.text import printable
 
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # What is still buffered may meet a closed pipe; here that is caught, at exit it is not.
         sys.stdout.flush()
     except ConfigError as error:
-        _complain(str(error))
+        _complain(_environment_language().tell(text_of(error)))
         return EXIT_BAD_CONFIGURATION
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED

@@ -18,6 +18,7 @@ from agent.config_text import (
     unusable_character,
 )
 from agent.config_types import Problem, SectionReader, Unfit
+from agent.language import Said, said, text_of
 from agent.recordings.patterns import compile_pattern
 from agent.settings import Board, Recordings, Settings
 from agent.text import printable
@@ -38,12 +39,17 @@ class ConfigError(Exception):
     """The configuration cannot be used; `str()` is one readable line."""
 
     def __init__(self, path: Path, problems: tuple[str, ...]) -> None:
-        shown = printable(str(path))
-        self.lines = tuple(f"{shown}: {problem}" for problem in problems)
+        self.lines = tuple(
+            said("{path}: {problem}", path=str(path), problem=problem) for problem in problems
+        )
         """Every problem found, one line each."""
         more = len(problems) - 1
-        rest = f" ({more} more: see smarttel-agent check)" if more else ""
-        super().__init__(self.lines[0] + rest)
+        first = self.lines[0]
+        if more:
+            first = said(
+                "{line} ({number} more: see smarttel-agent check)", line=first, number=more
+            )
+        super().__init__(first)
 
 
 def default_path(environment: Mapping[str, str]) -> Path:
@@ -62,7 +68,7 @@ def load(path: Path, environment: Mapping[str, str], *, secrets: bool = True) ->
     try:
         document = parse(read_bounded(path, MOST_BYTES))
     except Unreadable as error:
-        raise ConfigError(path, (str(error),)) from None
+        raise ConfigError(path, (text_of(error),)) from None
     secret_value = (
         partial(_secret, environment=environment, folder=path.parent) if secrets else _no_secret
     )
@@ -78,8 +84,10 @@ def load(path: Path, environment: Mapping[str, str], *, secrets: bool = True) ->
 
 def _located(problem: Problem, document: Document) -> str:
     line = document.lines.get(problem.path)
-    where = f"line {line}: " if line is not None and problem.path else ""
-    return f"{where}{problem.path or 'the whole file'}: {problem.text}"
+    place = problem.path or said("the whole file")
+    if line is None or not problem.path:
+        return said("{place}: {problem}", place=place, problem=problem.text)
+    return said("line {line}: {place}: {problem}", line=line, place=place, problem=problem.text)
 
 
 def _recordings_problems(section: Recordings) -> Iterator[Problem]:
@@ -89,7 +97,7 @@ def _recordings_problems(section: Recordings) -> Iterator[Problem]:
             compile_pattern(pattern)
         except ValueError as error:
             place = "recordings.pattern" if single else f"recordings.pattern[{index}]"
-            yield Problem(place, f"found '{printable(pattern)}'; {printable(str(error))}")
+            yield Problem(place, said("found '{value}'; {why}", value=pattern, why=text_of(error)))
 
 
 def _driver_problems(settings: Settings) -> Iterator[Problem]:
@@ -98,13 +106,17 @@ def _driver_problems(settings: Settings) -> Iterator[Problem]:
         try:
             yield from _option_problems(board, f"boards[{index}].options")
         except UnknownDriver as error:
-            yield Problem(place, printable(str(error)))
+            yield Problem(place, text_of(error))
         except Exception as error:  # a driver of another package may fail in any way
             reason = printable(f"{type(error).__name__}: {error}")
             yield Problem(
                 place,
-                f"the driver '{printable(board.driver)}' is installed but cannot be loaded:"
-                f" {reason}; install its package anew",
+                said(
+                    "the driver '{driver}' is installed but cannot be loaded: {why}; install its"
+                    " package anew",
+                    driver=board.driver,
+                    why=reason,
+                ),
             )
 
 
@@ -113,9 +125,13 @@ def _option_problems(board: Board, place: str) -> Iterator[Problem]:
     try:
         driver.check_options(board.options)
     except BadOption as error:
-        yield Problem(key_path(place, error.key), printable(error.problem))
+        yield Problem(key_path(place, error.key), _one_line(error.problem))
     except ValueError as error:
-        yield Problem(place, printable(str(error)))
+        yield Problem(place, _one_line(text_of(error)))
+
+
+def _one_line(text: str) -> str:
+    return text if isinstance(text, Said) else printable(text)
 
 
 def _expanded(text: str, environment: Mapping[str, str]) -> str:
@@ -123,19 +139,26 @@ def _expanded(text: str, environment: Mapping[str, str]) -> str:
         if reference["escaped"]:
             return "${"
         name = reference["name"]
-        shown = printable(name)
         if reference["end"] is None or not _VARIABLE.fullmatch(name):
             raise Unfit(
-                f"found '${{{shown}', which names no environment variable; accepted: ${{NAME}}, or"
-                " $${ for the two characters themselves"
+                said(
+                    "found '${{{name}', which names no environment variable; accepted: ${{NAME}},"
+                    " or $${{ for the two characters themselves",
+                    name=name,
+                )
             )
         if name not in environment:
             raise Unfit(
-                f"found ${{{shown}}}, but the environment has no {shown}; set it where the agent is"
-                " started (EnvironmentFile= of the unit), or write the value here"
+                said(
+                    "found ${{{name}}}, but the environment has no {name}; set it where the agent"
+                    " is started (EnvironmentFile= of the unit), or write the value here",
+                    name=name,
+                )
             )
         if unusable_character(environment[name]) is not None:
-            raise Unfit(f"the environment's {shown} holds a control character; take it out")
+            raise Unfit(
+                said("the environment's {name} holds a control character; take it out", name=name)
+            )
         return environment[name]
 
     return _REFERENCE.sub(value, text)
@@ -150,12 +173,16 @@ def _secret(text: str, environment: Mapping[str, str], folder: Path) -> str:
     try:
         secret = read_bounded(path, MOST_SECRET_BYTES).decode("utf-8").strip()
     except Unreadable as error:
-        raise Unfit(f"the secret's file {printable(str(path))}: {error}") from None
+        raise Unfit(_in_secret(path, text_of(error))) from None
     except UnicodeDecodeError:
-        raise Unfit(f"the secret's file {printable(str(path))}: it is not UTF-8 text") from None
+        raise Unfit(_in_secret(path, said("it is not UTF-8 text"))) from None
     if not secret:
-        raise Unfit(f"the secret's file {printable(str(path))}: it is empty")
+        raise Unfit(_in_secret(path, said("it is empty")))
     return secret
+
+
+def _in_secret(path: Path, why: str) -> Said:
+    return said("the secret's file {path}: {why}", path=str(path), why=why)
 
 
 def _no_secret(_text: str) -> str:

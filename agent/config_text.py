@@ -16,7 +16,7 @@ from pathlib import Path
 
 import yaml
 
-from agent.language import said
+from agent.language import Said, said
 from agent.system_words import system_words
 from agent.text import printable
 
@@ -84,10 +84,12 @@ def parse(content: bytes) -> Document:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise Unreadable(f"line {line}: it is not UTF-8 text") from None
+        raise Unreadable(_at(line, said("it is not UTF-8 text"))) from None
     node = _compose(text)
     if node is None:
-        raise Unreadable("it is empty; at least platform, boards and recordings must stand in it")
+        raise Unreadable(
+            said("it is empty; at least platform, boards and recordings must stand in it")
+        )
     reader = _Reader()
     return Document(reader.plain(node, "", 1), reader.lines)
 
@@ -104,9 +106,10 @@ def _compose(text: str) -> yaml.Node | None:
     except yaml.reader.ReaderError as error:
         raise Unreadable(_unprintable(text, error)) from None
     except RecursionError:
-        raise Unreadable(f"it is nested deeper than {MOST_DEPTH} levels") from None
+        words = said("it is nested deeper than {number} levels", number=MOST_DEPTH)
+        raise Unreadable(words) from None
     except (yaml.YAMLError, ValueError, OverflowError) as error:
-        raise Unreadable(f"it is not YAML: {printable(str(error))}") from None
+        raise Unreadable(said("it is not YAML: {why}", why=str(error))) from None
     return node
 
 
@@ -132,9 +135,12 @@ class _Reader:
         line = node.start_mark.line + 1
         self.values += 1
         if depth > MOST_DEPTH:
-            raise Unreadable(f"line {line}: nested deeper than {MOST_DEPTH} levels")
+            words = said("nested deeper than {number} levels", number=MOST_DEPTH)
+            raise Unreadable(_at(line, words))
         if self.values > MOST_VALUES:
-            raise Unreadable(f"line {line}: more than {MOST_VALUES} values, aliases followed")
+            raise Unreadable(
+                _at(line, said("more than {number} values, aliases followed", number=MOST_VALUES))
+            )
         self.lines.setdefault(path, line)
         if isinstance(node, yaml.MappingNode) and node.tag == _MAPPING:
             return dict(self._pairs(node, path, depth))
@@ -146,19 +152,28 @@ class _Reader:
         if isinstance(node, yaml.ScalarNode) and node.tag in {_NULL, _STRING}:
             return None if node.tag == _NULL else _usable(node.value, line)
         tag = printable(node.tag.replace("tag:yaml.org,2002:", "!!"), _LONGEST_KEY_SHOWN)
-        raise Unreadable(f"line {line}: the tag {tag} has no meaning here; write the value alone")
+        raise Unreadable(
+            _at(line, said("the tag {tag} has no meaning here; write the value alone", tag=tag))
+        )
 
     def _pairs(self, node: yaml.MappingNode, path: str, depth: int) -> Iterator[tuple[str, Plain]]:
         first_lines: dict[str, int] = {}
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode) or key_node.tag != _STRING:
-                raise Unreadable(f"line {line}: a key must be a name, followed by a colon")
+                raise Unreadable(_at(line, said("a key must be a name, followed by a colon")))
             key = _usable(key_node.value, line)
             if key in first_lines:
                 raise Unreadable(
-                    f"line {line}: the key {key_path(path, key)} stands here a second time, the"
-                    f" first is on line {first_lines[key]}; keep one"
+                    _at(
+                        line,
+                        said(
+                            "the key {key} stands here a second time, the first is on line {first};"
+                            " keep one",
+                            key=key_path(path, key),
+                            first=first_lines[key],
+                        ),
+                    )
                 )
             first_lines[key] = line
             self.lines.setdefault(key_path(path, key), line)
@@ -177,23 +192,38 @@ def _usable(text: str, line: int) -> str:
     character = unusable_character(text)
     if character is not None:
         raise Unreadable(
-            f"line {line}: the text holds the control character {character}; take it out"
+            _at(
+                line,
+                said(
+                    "the text holds the control character {character}; take it out",
+                    character=character,
+                ),
+            )
         )
     return text
 
 
-def _syntax(error: yaml.MarkedYAMLError) -> str:
+def _syntax(error: yaml.MarkedYAMLError) -> Said:
     mark = error.problem_mark or error.context_mark
-    where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-    return f"{where}not YAML: {printable(error.problem or error.context or 'unreadable')}"
+    words = said("not YAML: {why}", why=error.problem or error.context or "unreadable")
+    return _at(mark.line + 1, words, mark.column + 1) if mark else words
 
 
-def _unprintable(text: str, error: yaml.reader.ReaderError) -> str:
+def _unprintable(text: str, error: yaml.reader.ReaderError) -> Said:
     before = text[: error.position]
     line = before.count("\n") + 1
     column = len(before) - (before.rfind("\n") + 1) + 1
-    character = printable(text[error.position : error.position + 1])
-    return f"line {line}, column {column}: the control character {character} may not stand here"
+    words = said(
+        "the control character {character} may not stand here",
+        character=text[error.position : error.position + 1],
+    )
+    return _at(line, words, column)
+
+
+def _at(line: int, words: Said, column: int | None = None) -> Said:
+    if column is None:
+        return said("line {line}: {words}", line=line, words=words)
+    return said("line {line}, column {column}: {words}", line=line, column=column, words=words)
 
 
 def user_name() -> str:

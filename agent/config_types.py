@@ -14,6 +14,7 @@ from msgspec.structs import FieldInfo, fields
 
 from agent.config_text import Plain, key_path
 from agent.config_words import accepted, found_words, metadata
+from agent.language import Said, said, text_of
 from agent.settings import Section, Unacceptable
 
 SectionType = TypeVar("SectionType", bound=Section)
@@ -83,7 +84,8 @@ class SectionReader:
                 self._problem(key_path(path, key), _unknown(key, list(known)))
         for name, info in known.items():
             if name not in raw and (info.required or name in kind.required_beside(raw)):
-                self._problem(key_path(path, name), f"missing; accepted: {accepted(info.type)}")
+                problem = said("missing; accepted: {accepted}", accepted=accepted(info.type))
+                self._problem(key_path(path, name), problem)
         if len(self.problems) > before:
             return _FAILED
         try:
@@ -91,7 +93,7 @@ class SectionReader:
         except Unacceptable as error:
             place = f"{path}.{error.key}" if path else error.key
             found = self._found.get(place) or _default_words(known.get(error.key))
-            return self._problem(place, f"found {found}; accepted: {error.accepted}")
+            return self._problem(place, _found(found, error.accepted))
 
     def _names(self, kind: Kind, raw: Mapping[str, Plain], path: str) -> object:
         _, value_kind = get_args(kind)
@@ -101,7 +103,7 @@ class SectionReader:
     def _items(self, kind: Kind, raw: list[Plain], path: str) -> object:
         for meta in metadata(kind):
             if len(raw) < (meta.min_length or 0) or len(raw) > (meta.max_length or len(raw)):
-                self._found[path] = f"a list of {len(raw)}"
+                self._found[path] = said("a list of {number}", number=len(raw))
                 return self._refuse(kind, path)
         item_kind = get_args(_bare(kind))[0]
         read = [self._value(item_kind, raw[at], f"{path}[{at}]") for at in range(len(raw))]
@@ -111,7 +113,7 @@ class SectionReader:
         try:
             text = self.secret_value(raw) if _holds_secret(kind) else self.text_value(raw)
         except Unfit as error:
-            return self._problem(path, str(error))
+            return self._problem(path, text_of(error))
         try:
             value: object = msgspec.convert(text, kind, strict=False)
         except msgspec.ValidationError:
@@ -121,7 +123,7 @@ class SectionReader:
         return value
 
     def _refuse(self, kind: Kind, path: str) -> object:
-        return self._problem(path, f"found {self._found[path]}; accepted: {accepted(kind)}")
+        return self._problem(path, _found(self._found[path], accepted(kind)))
 
     def _problem(self, path: str, text: str) -> object:
         self.problems.append(Problem(path, text))
@@ -177,9 +179,15 @@ def _holds_secret(kind: Kind) -> bool:
 def _unknown(key: str, known: list[str]) -> str:
     near = difflib.get_close_matches(key, known, n=1, cutoff=_ALIKE)
     if near:
-        return f"unknown key; did you mean {near[0]}?"
-    return f"unknown key; known here: {', '.join(known)}"
+        return said("unknown key; did you mean {key}?", key=near[0])
+    return said("unknown key; known here: {keys}", keys=", ".join(known))
 
 
 def _default_words(info: FieldInfo | None) -> str:
-    return "its default" if info is None else f"its default, {info.default}"
+    if info is None:
+        return said("its default")
+    return said("its default, {value}", value=str(info.default))
+
+
+def _found(found: str, wanted: str) -> Said:
+    return said("found {found}; accepted: {accepted}", found=found, accepted=wanted)

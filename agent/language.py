@@ -28,6 +28,8 @@ CATALOGUES = Path(__file__).with_name("locale")
 
 _VARIABLES = ("LC_ALL", "LC_MESSAGES", "LANG")
 """Of these the first that is set names the locale (`man 7 locale`)."""
+MOST_VALUE = 400
+"""Characters of a text that fills a message: a path, a list of keys, what a platform says."""
 _NO_LOCALE = frozenset({"C", "POSIX"})
 
 
@@ -182,4 +184,5 @@ def _chinese() -> Language:
 
 
 def _clean(value: Value) -> Value:
-    return printable(value) if isinstance(value, str) and not isinstance(value, Said) else value
+    foreign = isinstance(value, str) and not isinstance(value, Said)
+    return printable(str(value), MOST_VALUE) if foreign else value

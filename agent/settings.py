@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
+from agent.language import marked, said
 from agent.text import printable
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
@@ -28,10 +29,12 @@ _MAC = re.compile(r"[0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5}")
 _MD5 = re.compile(r"[0-9A-Fa-f]{32}")
 _HOUR = r"(?:(?:[01]?\d|2[0-3]):[0-5]\d|24:00)"
 _WINDOW = re.compile(f"{_HOUR}-{_HOUR}")
-_URL = "a full URL such as https://HOST:8080/voip/api/upload_record"
-_PORT = "a device such as /dev/ttyS1, or a URL that pyserial opens, such as socket://HOST:PORT"
-_DIRECTORY = "the path of the directory in which the recorder leaves its files"
-_POOL = "a mapping of port numbers to devices, such as {1: /dev/ttyACM0, 2: /dev/ttyACM1}"
+_URL = marked("a full URL such as https://HOST:8080/voip/api/upload_record")
+_PORT = marked(
+    "a device such as /dev/ttyS1, or a URL that pyserial opens, such as socket://HOST:PORT"
+)
+_DIRECTORY = marked("the path of the directory in which the recorder leaves its files")
+_POOL = marked("a mapping of port numbers to devices, such as {{1: /dev/ttyACM0, 2: /dev/ttyACM1}}")
 MOST_BOARDS = 32
 MOST_CHANNELS = 99
 FUNCTION_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
@@ -69,7 +72,9 @@ class Identity(Section, frozen=True):
 
     def __post_init__(self) -> None:
         if self.satellite != "auto" and not _MAC.fullmatch(self.satellite):
-            raise Unacceptable("satellite", "a MAC address such as 00:1A:2B:3C:4D:5E, or auto")
+            raise Unacceptable(
+                "satellite", said("a MAC address such as 00:1A:2B:3C:4D:5E, or auto")
+            )
 
 
 class Account(Section, frozen=True):
@@ -82,7 +87,7 @@ class Account(Section, frozen=True):
         if not _MD5.fullmatch(self.password_md5):
             raise Unacceptable(
                 "password_md5",
-                "the password's MD5, 32 hex digits, or file:PATH of a file that holds it",
+                said("the password's MD5, 32 hex digits, or file:PATH of a file that holds it"),
             )
 
     def __repr__(self) -> str:
@@ -113,7 +118,7 @@ class Platform(Section, frozen=True):
         except ValueError:
             usable = False
         if not usable:
-            raise Unacceptable("url", _URL)
+            raise Unacceptable("url", said(_URL))
 
 
 class Board(Section, frozen=True):
@@ -142,16 +147,18 @@ class Board(Section, frozen=True):
     def __post_init__(self) -> None:
         if isinstance(self.channels, int):
             if not self.port:
-                raise Unacceptable("port", _PORT)
+                raise Unacceptable("port", said(_PORT))
             return
         if self.port:
-            raise Unacceptable("port", "nothing, as `channels` names a device for each port")
+            raise Unacceptable("port", said("nothing, as `channels` names a device for each port"))
         for key in self.channels:
             if not _POOL_PORT.fullmatch(str(key)):
                 shown = printable(str(key), 60)
-                raise Unacceptable(f"channels.{shown}", "a port's number from 1 to 99 as the key")
+                raise Unacceptable(
+                    f"channels.{shown}", said("a port's number from 1 to 99 as the key")
+                )
         if not self.channels:
-            raise Unacceptable("channels", _POOL)
+            raise Unacceptable("channels", said(_POOL))
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -198,7 +205,7 @@ class Recordings(Section, frozen=True):
                 ZoneInfo(self.timezone)
             except (OSError, ValueError, LookupError):
                 raise Unacceptable(
-                    "timezone", "a time zone's name such as Asia/Shanghai, or null"
+                    "timezone", said("a time zone's name such as Asia/Shanghai, or null")
                 ) from None
 
     @property
@@ -230,7 +237,7 @@ class Uploads(Section, frozen=True):
 
     def __post_init__(self) -> None:
         if self.window is not None and not _WINDOW.fullmatch(self.window):
-            raise Unacceptable("window", 'hours and minutes such as "22:00-06:00", or null')
+            raise Unacceptable("window", said('hours and minutes such as "22:00-06:00", or null'))
 
 
 class Retry(Section, frozen=True):
@@ -243,7 +250,10 @@ class Retry(Section, frozen=True):
 
     def __post_init__(self) -> None:
         if self.longest < self.first:
-            raise Unacceptable("longest", f"at least retry.first, which is {self.first:g}")
+            raise Unacceptable(
+                "longest",
+                said("at least retry.first, which is {seconds}", seconds=f"{self.first:g}"),
+            )
 
 
 class Dial(Section, frozen=True):
@@ -320,6 +330,11 @@ def _refuse_twice(noun: str, boards: Sequence[Mapping[str, object]]) -> None:
             if value in seen:
                 raise Unacceptable(
                     f"boards[{index}].{key}",
-                    f"a {noun} of its own; boards[{seen[value]}] has {value} already",
+                    said(
+                        "a {noun} of its own; boards[{index}] has {value} already",
+                        noun=noun,
+                        index=seen[value],
+                        value=str(value),
+                    ),
                 )
             seen[value] = index

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from msgspec.structs import fields
 
 from agent import settings
+from agent.commands import check
 from agent.config import ConfigError, default_path, load
 from agent.settings import Board, Platform, Recordings, Section, Settings
 
@@ -566,3 +567,26 @@ def test_any_bytes_are_settings_or_one_line(path: Path, content: bytes) -> None:
 def test_any_punctuation_of_yaml_is_settings_or_one_line(path: Path, content: str) -> None:
     path.write_text(SMALLEST + content, "utf-8")
     assert_settings_or_one_line(path)
+
+
+# In the editor's language.
+
+
+def test_each_mistake_is_told_in_chinese_where_that_is_wanted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "platform: {url: nowhere, querry: {}}\n"
+        "boards: [{port: /dev/a, baudrate: 7}, {port: /dev/a, driver: nune}]\n"
+        "recordings: {directory: /r, settle: x}\nlanguage: fr\n"
+    )
+    assert check.run(path, {"LANG": "zh_CN.UTF-8"}) == 2
+    lines = capsys.readouterr().err.splitlines()
+    told = [line.partition("config.yaml：")[2] for line in lines]
+    assert told == [
+        "第 1 行：platform.querry：未知的键；是否应为 query？",
+        "第 2 行：boards[0].baudrate：写的是“7”；可接受：50 至 4000000 的整数，或 null",
+        "第 3 行：recordings.settle：写的是“x”；可接受：大于 0 且不超过 86400 的数字",
+        "第 4 行：language：写的是“fr”；可接受：auto, en, zh, zh_CN 之一",
+    ]

@@ -21,8 +21,10 @@ def sections(text: str) -> list[tuple[str, str]]:
 
 def commands(body: str) -> list[str]:
     """The lines of code blocks; of a line that explains itself, what is typed."""
-    code = [line.strip() for line in body.splitlines() if re.match(r" {4,}\S", line)]
-    return [re.split(r" {2,}|(?<=monitor) |(?<=simulate) ", line)[0] for line in code]
+    # What stands further to the right goes on with the explanation of the line above.
+    code = [line.strip() for line in body.splitlines() if re.match(r" {4,19}\S", line)]
+    typed = [line for line in code if not line.startswith("#")]
+    return [re.split(r" {2,}|(?<=monitor) |(?<=simulate) ", line)[0] for line in typed]
 
 
 def names(body: str) -> Counter[str]:
@@ -31,7 +33,8 @@ def names(body: str) -> Counter[str]:
     tables = [line.split(" | ") for line in body.splitlines() if line.startswith("|")]
     quoting = len(tables) > 0 and "`check`" in tables[0][1]
     cells = [cell for row in tables for at, cell in enumerate(row) if not (quoting and at == 1)]
-    return Counter(re.findall(r"`([^`]+)`", "\n".join([*rows, *cells])))
+    found = re.findall(r"`([^`]+)`", "\n".join([*rows, *cells]))
+    return Counter(" ".join(name.split()) for name in found)
 
 
 PAIRS = list(zip(sections(ENGLISH), sections(CHINESE), strict=False))

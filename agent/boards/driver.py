@@ -29,7 +29,11 @@ class UnknownDriver(LookupError):
 
     def __init__(self, name: str, known: list[str]) -> None:
         super().__init__(
-            f"no driver {name!r} is installed; there are: {', '.join(known) or 'none'}"
+            said(
+                "no driver '{name}' is installed; there are: {known}",
+                name=name,
+                known=", ".join(known) or said("none"),
+            )
         )
 
 
@@ -104,7 +108,7 @@ class Driver(ABC):
         Raises BadOption, or another ValueError whose message names the key.
         """
         for key in options:
-            raise BadOption(key, f"unknown option; a {cls.name} board has none")
+            raise BadOption(key, said("unknown option; a {driver} board has none", driver=cls.name))
 
     @property
     def in_step(self) -> bool:

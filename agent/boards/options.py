@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection, Mapping
 
 from agent.boards.driver import BadOption, OptionValue
+from agent.language import said
 from agent.text import printable
 
 _YES = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
@@ -16,7 +17,7 @@ def known(options: Mapping[str, OptionValue], keys: Collection[str]) -> None:
     """Raise BadOption where an option is none of `keys`."""
     for key in options:
         if key not in keys:
-            raise BadOption(key, f"unknown option; known here: {', '.join(keys)}")
+            raise BadOption(key, said("unknown option; known here: {keys}", keys=", ".join(keys)))
 
 
 def seconds(
@@ -29,7 +30,12 @@ def seconds(
     except ValueError:
         number = math.nan
     if not least <= number <= most:
-        raise _refused(key, value, f"a number of seconds from {least:g} to {most:g}")
+        wanted = said(
+            "a number of seconds from {lowest} to {highest}",
+            lowest=f"{least:g}",
+            highest=f"{most:g}",
+        )
+        raise _refused(key, value, wanted)
     return number
 
 
@@ -39,7 +45,7 @@ def choice(
     """Return one of `choices`. Raises BadOption."""
     value = options.get(key, default)
     if value not in choices:
-        raise _refused(key, value, f"one of {', '.join(choices)}")
+        raise _refused(key, value, said("one of {values}", values=", ".join(choices)))
     return str(value)
 
 
@@ -48,9 +54,12 @@ def yes_or_no(options: Mapping[str, OptionValue], key: str, default: bool) -> bo
     value = options.get(key, default)
     wanted = value if isinstance(value, bool) else _YES.get(str(value).lower())
     if wanted is None:
-        raise _refused(key, value, "yes or no")
+        raise _refused(key, value, said("yes or no"))
     return wanted
 
 
 def _refused(key: str, value: OptionValue, accepted: str) -> BadOption:
-    return BadOption(key, f"found '{printable(str(value), _MOST_SHOWN)}'; accepted: {accepted}")
+    found = said("'{value}'", value=printable(str(value), _MOST_SHOWN))
+    return BadOption(
+        key, said("found {found}; accepted: {accepted}", found=found, accepted=accepted)
+    )

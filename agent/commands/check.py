@@ -21,7 +21,7 @@ from agent.config import ConfigError, load
 from agent.config_text import user_name
 from agent.identity import interface, lan_address, satellite
 from agent.instance import holder
-from agent.language import language, marked, said
+from agent.language import AUTO, language, marked, said
 from agent.recordings import disk
 from agent.settings import Settings
 from agent.system_words import system_words
@@ -31,6 +31,8 @@ EXIT_WELL = 0
 EXIT_FINDINGS = 1
 EXIT_BAD_CONFIGURATION = 2
 
+MOST_PROBLEM = 2000
+"""Characters of a mistake in the configuration: a path, what stood there, what is accepted."""
 EARLIEST_PLAUSIBLE = 1_704_067_200.0
 """UNIX seconds of the year 2024: an earlier clock was never set."""
 
@@ -56,8 +58,11 @@ def run(path: Path, environment: Mapping[str, str], clock: Clock | None = None) 
     try:
         settings = load(path, environment)
     except ConfigError as error:
+        # Before there is a configuration, the language is that of whoever types.
+        speaking = language(AUTO, environment)
         for line in error.lines:
-            print(f"smarttel-agent: {printable(line, 2000)}", file=sys.stderr)
+            words = printable(speaking.tell(line), MOST_PROBLEM)
+            print(f"smarttel-agent: {words}", file=sys.stderr)
         return EXIT_BAD_CONFIGURATION
     speaking = language(settings.language, environment)
     show = printer(speaking, sys.stdout, environment)

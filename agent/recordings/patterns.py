@@ -10,13 +10,15 @@ import re
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from agent.language import Said, said
+
 LONGEST_NAME = 255
 """Bytes in one component of a path (NAME_MAX)."""
 
-ENGLISH = (
-    "write text and fields such as {start:%Y%m%d-%H%M%S}, {end:%H%M%S…}, {channel}, {serial},"
-    " {direction}, {phone}, {duration} (seconds) and {any} (ignored); each at most once;"
-    " {{ and }} stand for braces"
+ACCEPTED = said(
+    "write text and fields such as {{start:%Y%m%d-%H%M%S}}, {{end:%H%M%S…}}, {{channel}},"
+    " {{serial}}, {{direction}}, {{phone}}, {{duration}} (seconds) and {{any}} (ignored); each at"
+    " most once; {{{{ and }}}} stand for braces"
 )
 
 PLAIN_FIELDS = MappingProxyType(
@@ -80,13 +82,13 @@ def compile_pattern(text: str) -> Pattern:
     seen: set[str] = set()
     for token in filter(None, _TOKEN.split(text)):
         if token in {"{", "}"}:
-            raise ValueError(f"a {token} without its other half; {ENGLISH}")
+            raise _refused(said("a {field} without its other half", field=token))
         if token in {"{{", "}}"}:
             expression.append(re.escape(token[0]))
         elif token.startswith("{"):
             name, _, time_format = token[1:-1].partition(":")
             if name in seen:
-                raise ValueError(f"{{{name}}} stands in it twice; {ENGLISH}")
+                raise _refused(said("{field} stands in it twice", field=_shown(name)))
             seen.add(name)
             if name in TIME_FIELDS:
                 formats[name] = time_format
@@ -94,7 +96,7 @@ def compile_pattern(text: str) -> Pattern:
         else:
             expression.append(re.escape(token))
     if not seen - {"any"}:
-        raise ValueError(f"it reads nothing from a name; {ENGLISH}")
+        raise _refused(said("it reads nothing from a name"))
     return Pattern(
         text,
         re.compile("".join(expression)),
@@ -107,15 +109,21 @@ def _field(name: str, time_format: str) -> str:
     if name in TIME_FIELDS:
         return _time(name, time_format)
     if name not in PLAIN_FIELDS:
-        raise ValueError(f"{{{name}}} is no field; {ENGLISH}")
+        raise _refused(said("{field} is no field", field=_shown(name)))
     if time_format:
-        raise ValueError(f"{{{name}}} takes no format; {ENGLISH}")
+        raise _refused(said("{field} takes no format", field=_shown(name)))
     return PLAIN_FIELDS[name]
 
 
 def _time(name: str, time_format: str) -> str:
     if not time_format:
-        raise ValueError(f"{{{name}}} needs a format, as in {{{name}:%Y%m%d-%H%M%S}}; {ENGLISH}")
+        raise _refused(
+            said(
+                "{field} needs a format, as in {example}",
+                field=_shown(name),
+                example=_shown(f"{name}:%Y%m%d-%H%M%S"),
+            )
+        )
     if time_format == UNIX_SECONDS:
         return "[0-9]{1,13}"
     parts: list[str] = []
@@ -128,11 +136,22 @@ def _time(name: str, time_format: str) -> str:
         directive = next(characters, "")
         if directive not in DIRECTIVES:
             raise ValueError(
-                f"%{directive} in {{{name}:…}} can't be read from a name; there are"
-                f" {' '.join('%' + known for known in DIRECTIVES)}, and %s alone for UNIX seconds"
+                said(
+                    "%{directive} in {field} can't be read from a name; there are {directives}, and"
+                    " %s alone for UNIX seconds",
+                    directive=directive,
+                    field=_shown(f"{name}:…"),
+                    directives=" ".join("%" + known for known in DIRECTIVES),
+                )
             )
         if directive != "%" and directive in directives:
-            raise ValueError(f"%{directive} stands twice in {{{name}:…}}; once is enough")
+            raise ValueError(
+                said(
+                    "%{directive} stands twice in {field}; once is enough",
+                    directive=directive,
+                    field=_shown(f"{name}:…"),
+                )
+            )
         directives.add(directive)
         parts.append(f"(?:{DIRECTIVES[directive]})")
     _complete(name, directives)
@@ -144,7 +163,19 @@ def _complete(name: str, directives: set[str]) -> None:
     hour = "H" in directives or {"I", "p"} <= directives
     if not (directives & {"Y", "y"} and day and hour):
         raise ValueError(
-            f"{{{name}:…}} needs a year, a month, a day and an hour, as in"
-            f" {{{name}:%Y%m%d-%H%M%S}}; the folder may give a part of it, as in"
-            f" {{{name}:%Y-%m-%d/%H%M%S}}"
+            said(
+                "{field} needs a year, a month, a day and an hour, as in {example}; the folder may"
+                " give a part of it, as in {folder}",
+                field=_shown(f"{name}:…"),
+                example=_shown(f"{name}:%Y%m%d-%H%M%S"),
+                folder=_shown(f"{name}:%Y-%m-%d/%H%M%S"),
+            )
         )
+
+
+def _shown(field: str) -> str:
+    return "{" + field + "}"
+
+
+def _refused(words: Said) -> ValueError:
+    return ValueError(said("{words}; {accepted}", words=words, accepted=ACCEPTED))
