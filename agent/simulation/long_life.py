@@ -229,7 +229,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--directory",
         type=Path,
-        help="where to live; without it in memory where there is room: each call is eight commits,"
+        help="where to live; without it in memory where there is room: a call waits four times,"
         " and a disk that writes each of them takes many times as long",
     )
     options = parser.parse_args(arguments)
