@@ -20,8 +20,8 @@ def test_writes_and_synchronisations_below_the_folder_are_summed() -> None:
     written = read(
         f'10 pwrite64(5<{LOG}>, ""..., 24, 32) = 24',
         f'10 pwrite64(5<{LOG}>, ""..., 512, 56) = 512',
-        f"11 fdatasync(5<{LOG}>)       = 0",
-        "11 fsync(6</box/state>)       = 0",
+        f"1111  fdatasync(5<{LOG}>)       = 0",
+        "11    fsync(6</box/state>)       = 0",
     )
     assert written == Written(writes=2, size=536, synchronisations=2)
 
@@ -43,7 +43,7 @@ def test_a_call_that_another_thread_interrupts_counts_once() -> None:
         f"10 fdatasync(5<{LOG}> <unfinished ...>",
         '11 write(2</box/log>, ""..., 9) = 9',
         f'11 pwrite64(5<{LOG}>, ""..., 512, 0 <unfinished ...>',
-        "10 <... fdatasync resumed>) = 0",
+        "10    <... fdatasync resumed>) = 0",
         "11 <... pwrite64 resumed>) = 512",
         "12 <... fsync resumed>) = 0",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import threading
@@ -367,25 +368,35 @@ FIRST_FORMAT = formats._schemas()[:1]
 TABLES = ("meta", "calls", "recordings", "deliveries", "errands")
 
 
-def of_the_first_format(directory: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch) -> None:
+def of_the_first_format(directory: Path, clock: HandClock) -> None:
     """A ledger as the first agents left it, with something in each state."""
-    with monkeypatch.context() as patched:
-        patched.setattr(formats, "_schemas", lambda: FIRST_FORMAT)
-        patched.setattr(opening, "PAGE_SIZE", 4096)
-        with ledger_in(directory, clock) as ledger:
-            begin_call(ledger)
-            add_call(ledger, wait=15.0)
-            booked_call(ledger, "sent.wav", channel=2)
-            assert ledger.deliveries.delivered(next_recording(ledger), "digest")
-            booked_call(ledger, "due.wav", "kept.wav", channel=3)
-            add_recording(ledger, None, "alone.wav")
-            add_recording(ledger, None, "empty.wav", kept="empty")
+    newest = directory / "newest"
+    newest.mkdir()
+    with ledger_in(newest, clock) as ledger:
+        begin_call(ledger)
+        add_call(ledger, wait=15.0)
+        booked_call(ledger, "sent.wav", channel=2)
+        assert ledger.deliveries.delivered(next_recording(ledger), "digest")
+        booked_call(ledger, "due.wav", "kept.wav", channel=3)
+        add_recording(ledger, None, "alone.wav")
+        add_recording(ledger, None, "empty.wav", kept="empty")
+    with closing(sqlite3.connect(directory / FILE_NAME, isolation_level=None)) as connection:
+        connection.execute("PRAGMA page_size = 4096")
+        connection.executescript(FIRST_FORMAT[0])
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute("PRAGMA user_version = 1")
+        connection.execute("PRAGMA journal_mode = WAL")
+        for table in TABLES:
+            for row in look_into(newest, f"SELECT * FROM {table}"):
+                marks = ", ".join("?" * len(row))
+                connection.execute(f"INSERT INTO {table} VALUES ({marks})", row)
+    shutil.rmtree(newest)
 
 
 def test_a_ledger_of_an_earlier_format_keeps_all_that_it_holds(
-    tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, clock: HandClock
 ) -> None:
-    of_the_first_format(tmp_path, clock, monkeypatch)
+    of_the_first_format(tmp_path, clock)
     before = [look_into(tmp_path, f"SELECT * FROM {table} ORDER BY 1") for table in TABLES]
     with ledger_in(tmp_path, clock) as ledger:
         assert ledger.set_aside is None
@@ -401,7 +412,7 @@ def test_a_ledger_of_an_earlier_format_keeps_all_that_it_holds(
 def test_power_that_fails_while_a_format_is_brought_up_leaves_the_earlier_one(
     tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    of_the_first_format(tmp_path, clock, monkeypatch)
+    of_the_first_format(tmp_path, clock)
     before = look_into(tmp_path, "SELECT * FROM deliveries ORDER BY 1")
     last = list(formats._statements(formats._schemas()[1]))[-1]
     write = Store.write
@@ -425,8 +436,9 @@ def test_an_earlier_agent_refuses_a_ledger_of_this_format(
     tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     filled(tmp_path, clock)
+    newest = len(formats._schemas())
     monkeypatch.setattr(formats, "_schemas", lambda: FIRST_FORMAT)
-    with pytest.raises(LedgerTooNew, match=r"format 2.*knows formats up to 1"):
+    with pytest.raises(LedgerTooNew, match=rf"format {newest}.*knows formats up to 1"):
         open_ledger(tmp_path, clock)
 
 

@@ -229,8 +229,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--directory",
         type=Path,
-        help="where to live; without it in memory where there is room: each call is eight commits,"
-        " and a disk that writes each of them takes many times as long",
+        help="where to live; without it in memory where there is room: a call waits for"
+        " the disk four times, and a real one makes the life many times as long",
     )
     options = parser.parse_args(arguments)
     for ending in (signal.SIGTERM, signal.SIGHUP):

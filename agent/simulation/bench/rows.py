@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agent.simulation.bench import (
     drain,
+    flash,
     growth,
     idle,
     latency,
@@ -22,6 +23,7 @@ ROWS: tuple[Row, ...] = (
     idle.ROW,
     *latency.ROWS,
     serial.ROW,
+    flash.ROW,
     drain.ROW,
     growth.ROW,
     limits.ROW,
