@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -51,14 +50,11 @@ class Container:
                 [
                     *("systemd-nspawn", "-q", "-b", "--register=no", "--keep-unit"),
                     *("--console=pipe", "-D", str(self.root)),
-                    # So that the unit's filter of addresses is in force in there as well.
-                    *("--system-call-filter=bpf", "--capability=CAP_BPF,CAP_NET_ADMIN"),
                     *(f"--bind={bind}" for bind in self._binds),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
-                env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
             )
         wait_until(self._found, "the container's first process", BOOT_WITHIN)
         wait_until(self._is_up, "the container has booted", BOOT_WITHIN)
