@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 UNIT = "smarttel-agent.service"
-BOOT_WITHIN = 60.0
+BOOT_WITHIN = 180.0
 """Seconds for systemd to be up, on a busy machine; it takes three."""
-OFF_WITHIN = 60.0
+OFF_WITHIN = 120.0
 COMMAND_WITHIN = 90.0
 """Seconds for one command; installing the package takes the longest, a few."""
 TURN = 0.2
