@@ -80,7 +80,7 @@ class Poller:
             now = self._clock.monotonic()
             early = TOGETHER if any(now >= poll.due for poll in polls) else 0.0
             for poll in polls:
-                if now >= poll.due - early * poll.interval and not stop.is_set():
+                if now >= poll.due - early * poll.period.interval and not stop.is_set():
                     alive(longest_request)
                     self._ask(poll)
                     poll.due = self._clock.monotonic() + poll.period.next()
