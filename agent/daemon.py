@@ -12,8 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import sdnotify
-
 from agent import __version__
 from agent.call_writing import Unwritten
 from agent.clock import Clock, ClockView, SystemClock
@@ -33,6 +31,7 @@ from agent.settings import Settings
 from agent.status import Status, StatusFile, as_json
 from agent.status_page import StatusPage
 from agent.system_words import system_words
+from agent.systemd import Systemd
 
 EXIT_STOPPED = 0
 EXIT_REFUSED = 1
@@ -65,7 +64,7 @@ class Daemon:
         self._patient = patient
         self._settings = settings
         self._clock = clock
-        self._notifier = sdnotify.SystemdNotifier()
+        self._systemd = Systemd()
         self._language = language(settings.language, os.environ)
         place = Path(settings.status_file)
         page = StatusPage(place, clock) if settings.status_page else None
@@ -262,7 +261,7 @@ class Daemon:
             self._tell_systemd("WATCHDOG=1")
 
     def _tell_systemd(self, words: str) -> None:
-        self._notifier.notify(words)
+        self._systemd.tell(words)
 
     def _bare_status(self, finding: Finding) -> Status:
         """The status while there is no ledger: nothing is known but that."""

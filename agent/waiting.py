@@ -14,12 +14,11 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import sdnotify
-
 from agent.config import ConfigError, load
 from agent.logs import goes_to_journal, set_up
 from agent.parts import Nudge
 from agent.settings import Settings
+from agent.systemd import Systemd
 
 LOOK_AGAIN = 5.0
 """Seconds between two looks at the file; SIGHUP makes for one at once."""
@@ -37,7 +36,7 @@ def wait_for_settings(path: Path, environment: Mapping[str, str]) -> Settings:
     look = Nudge()
     for number in (signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, lambda _number, _frame: look.set())
-    return _wait(path, environment, complaint, look, sdnotify.SystemdNotifier().notify)
+    return _wait(path, environment, complaint, look, Systemd().tell)
 
 
 def _wait(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -12,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 UNIT = "smarttel-agent.service"
-BOOT_WITHIN = 60.0
+BOOT_WITHIN = 180.0
 """Seconds for systemd to be up, on a busy machine; it takes three."""
-OFF_WITHIN = 60.0
+OFF_WITHIN = 120.0
 COMMAND_WITHIN = 90.0
 """Seconds for one command; installing the package takes the longest, a few."""
 TURN = 0.2
@@ -51,14 +50,11 @@ class Container:
                 [
                     *("systemd-nspawn", "-q", "-b", "--register=no", "--keep-unit"),
                     *("--console=pipe", "-D", str(self.root)),
-                    # So that the unit's filter of addresses is in force in there as well.
-                    *("--system-call-filter=bpf", "--capability=CAP_BPF,CAP_NET_ADMIN"),
                     *(f"--bind={bind}" for bind in self._binds),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
-                env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
             )
         wait_until(self._found, "the container's first process", BOOT_WITHIN)
         wait_until(self._is_up, "the container has booted", BOOT_WITHIN)

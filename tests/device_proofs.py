@@ -22,7 +22,7 @@ WatchdogSec={WATCHDOG}
 """
 MOST_EXPOSURE = 1.2
 """What `systemd-analyze security` may say; 10 is a service with no confinement at all."""
-HANGS_FOR = 150.0
+HANGS_FOR = 240.0
 """Seconds until a part that hangs is killed: the agent gives opening a port a minute."""
 
 
@@ -119,7 +119,7 @@ def reloads(scene: Scene) -> str:
 def survives_a_kill(scene: Scene) -> str:
     pid = scene.machine.pid
     phone = scene.begin_call(2)
-    scene.machine.run("systemctl", "kill", "-s", "KILL", "smarttel-agent")
+    scene.machine.run("sh", "-c", f"kill -KILL {pid}")
     scene.wait_for_pid_other_than(pid)
     scene.end_call(2, phone)
     scene.wait_for_all()

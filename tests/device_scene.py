@@ -14,7 +14,7 @@ from tests.device_outside import SATELLITE, USER, Outside, SilentDisk
 CONFIGURATION = "/etc/smarttel-agent/config.yaml"
 SECRET = "/etc/smarttel-agent/platform-password"
 RECORDINGS = "/var/spool/smarttel/recordings"
-SOON = 40.0
+SOON = 90.0
 """Seconds for what takes a few: a restart takes five by the unit."""
 
 

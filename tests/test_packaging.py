@@ -24,6 +24,7 @@ OF_DEBIAN = {
     "pyyaml": "python3-yaml",
     "sdnotify": "python3-sdnotify",
     "rich": "python3-rich",
+    "xxhash": "python3-xxhash",
 }
 BUNDLED = {"msgspec", "tinytag", "watchdog"}
 

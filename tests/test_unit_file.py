@@ -45,7 +45,7 @@ def test_the_unit_keeps_the_agent_running(option: str, value: str) -> None:
 def test_the_units_directories_are_the_configurations_defaults() -> None:
     defaults = {each.name: each.default for each in fields(Settings)}
     assert defaults["state_directory"] == f"/var/lib/{options()['StateDirectory'][0]}"
-    runtime_directory = f"/run/{options()['RuntimeDirectory'][0]}"
+    runtime_directory = f"/run/{options()['RuntimeDirectory'][0].split()[0]}"
     assert str(Path(str(defaults["status_file"])).parent) == runtime_directory
 
 

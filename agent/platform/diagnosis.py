@@ -186,7 +186,8 @@ _TABLE = (
         ),
     ),
     _Row(
-        (urllib3.exceptions.NameResolutionError,),
+        # urllib3 1.26 has none; there the resolver's own error stands in the chain, see above.
+        (getattr(urllib3.exceptions, "NameResolutionError", socket.gaierror),),
         FailureKind.NO_SUCH_HOST,
         _always(said("the host name of platform.url was not found")),
     ),
@@ -217,7 +218,7 @@ _TABLE = (
     ),
     _Row((ssl.SSLCertVerificationError,), FailureKind.TLS, _certificate_words),
     # urllib3 1.26 compares the host's name itself.
-    _Row((CertificateError,), FailureKind.TLS, _always(WRONG_HOST)),
+    _Row((CertificateError,), FailureKind.TLS, _always(said(WRONG_HOST))),
     _Row(
         _TIMEOUTS,
         FailureKind.CONNECT_TIMEOUT,
