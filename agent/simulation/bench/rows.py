@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from agent.simulation.bench import (
     drain,
+    flash,
+    fleet,
     growth,
     idle,
     latency,
@@ -22,7 +24,9 @@ ROWS: tuple[Row, ...] = (
     idle.ROW,
     *latency.ROWS,
     serial.ROW,
+    flash.ROW,
     drain.ROW,
+    fleet.ROW,
     growth.ROW,
     limits.ROW,
 )
