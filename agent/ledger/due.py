@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from agent.clock import Clock
 from agent.ledger.rows import (
@@ -89,12 +89,13 @@ class DueDeliveries:
 
     def next_due(self, kind: str, busy: Iterable[int] = ()) -> float | None:
         """Monotonic time at which the next item of a kind is due; None: nothing waits for time."""
-        excluded = _excluded("item_id", busy)
+        numbers = tuple(busy)
         rows = [
             self._store.row(
                 "SELECT due FROM deliveries WHERE waiting = 1 AND kind = ? AND target = ?"
-                f" AND sendable = 1 AND (refusals > 0) = ?{excluded} ORDER BY due, item_id LIMIT 1",
-                (kind, self._target, refused),
+                f" AND sendable = 1 AND (refusals > 0) = ?{_excluded('item_id', numbers)}"
+                " ORDER BY due, item_id LIMIT 1",
+                (kind, self._target, refused, *numbers),
             )
             for refused in (False, True)
         ]
@@ -111,16 +112,17 @@ class DueDeliveries:
 
     def _next(self, kind: str, busy: Iterable[int], pick: Pick) -> int | None:
         """The number of the item that `pick` tells: it is in the index, and a lot looks at all."""
+        numbers = tuple(busy)
         due = (
             "d.waiting = 1 AND d.kind = ? AND d.target = ? AND d.sendable = 1"
-            " AND (d.refusals > 0) = ? AND d.due <= ?" + _excluded("d.item_id", busy)
+            " AND (d.refusals > 0) = ? AND d.due <= ?" + _excluded("d.item_id", numbers)
         )
         now = self._clock.monotonic()
         for refused in (False, True):
             found = self._store.row(
                 f"SELECT d.item_id FROM deliveries AS d WHERE {due}"
                 f" ORDER BY {_ORDER[pick]} LIMIT 1",
-                (kind, self._target, refused, now),
+                (kind, self._target, refused, now, *numbers),
             )
             if found is not None:
                 return int(found[0])
@@ -134,7 +136,10 @@ _ORDER = {
 }
 
 
-def _excluded(column: str, busy: Iterable[int]) -> str:
-    """A condition that leaves out the items in work: as many as there are workers."""
-    numbers = ",".join(str(int(number)) for number in busy)
-    return f" AND {column} NOT IN ({numbers})" if numbers else ""
+def _excluded(column: str, busy: Sequence[int]) -> str:
+    """A condition that leaves out the items in work: as many as there are workers.
+
+    The same words for as many: with the numbers in them each statement would be a new one, to be
+    prepared and kept anew.
+    """
+    return f" AND {column} NOT IN ({', '.join('?' * len(busy))})" if busy else ""

@@ -128,7 +128,12 @@ def shell_loop(directory: Path, server: SinkProcess, folder: Path) -> Iterator[C
 def _run(*words: str) -> Spent:
     began = time.monotonic()
     process = subprocess.Popen(words)  # noqa: S603 - found by `find`
-    spent = _reap(process, began)
+    try:
+        spent = _reap(process, began)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
     if process.returncode != 0:
         raise PeerFailed(f"{Path(words[0]).name} ended with status {process.returncode}")
     return spent

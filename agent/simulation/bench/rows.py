@@ -5,6 +5,7 @@ from __future__ import annotations
 from agent.simulation.bench import (
     drain,
     flash,
+    fleet,
     growth,
     idle,
     latency,
@@ -25,6 +26,7 @@ ROWS: tuple[Row, ...] = (
     serial.ROW,
     flash.ROW,
     drain.ROW,
+    fleet.ROW,
     growth.ROW,
     limits.ROW,
 )
