@@ -84,6 +84,9 @@ class Errands:
         self._rest: dict[Port, float] = {}
         self._unwritten: dict[int, tuple[ErrandState, str]] = {}
         """Outcomes that the ledger has not taken yet; one for each order that was under way."""
+        self._none_open = False
+        """True: no call waits to be placed or for its board, so a port that changes sets nothing
+        going; on a busy gateway they change all the time."""
         self._empty: set[str] = set()
         """Sources whose list was empty when last read, durably; there are two sources."""
         self.counts = ListingCounts()
@@ -147,7 +150,11 @@ class Errands:
         with self._lock:
             try:
                 self._write_outcomes()
-                for errand in self._ledger.errands.unfinished(DIAL):
+                if self._none_open:
+                    return
+                unfinished = self._ledger.errands.unfinished(DIAL)
+                self._none_open = not unfinished
+                for errand in unfinished:
                     if errand.state is ErrandState.WAITING:
                         self._order(errand)
             except LedgerError as error:
@@ -156,6 +163,8 @@ class Errands:
     def due(self) -> float | None:
         """Seconds until `pump` has something to do by the clock; None: nothing waits."""
         with self._lock:
+            if self._none_open:
+                return None
             waiting = [
                 errand
                 for errand in self._ledger.errands.unfinished(DIAL)
@@ -250,6 +259,7 @@ class Errands:
             fault = "the box has no such port"
         elif len(self._ledger.errands.unfinished(DIAL)) >= MOST_WAITING:
             fault = f"over {MOST_WAITING} calls wait already"
+        self._none_open = False
         number = self._ledger.errands.add(order, ErrandState.WAITING)
         shown = self._shown(entry.phone)
         log.info("call to place %d: asked to call %s on port %d", number, shown, entry.channel)
