@@ -81,6 +81,9 @@ class Errands:
         self._ordered: dict[Port, int] = {}
         self._rest: dict[Port, float] = {}
         self._outcomes = Journal(ledger)
+        self._none_open = False
+        """True: no call waits to be placed or for its board, so a port that changes sets nothing
+        going; on a busy gateway they change all the time."""
         self._empty: set[str] = set()
         """Sources whose list was empty when last read, durably; there are two sources."""
         self.counts = ListingCounts()
@@ -146,7 +149,11 @@ class Errands:
             try:
                 self._outcomes.write()
                 self._functions.write()
-                for errand in self._ledger.errands.unfinished(DIAL):
+                if self._none_open:
+                    return
+                unfinished = self._ledger.errands.unfinished(DIAL)
+                self._none_open = not unfinished
+                for errand in unfinished:
                     if errand.state is ErrandState.WAITING:
                         self._order(errand)
             except LedgerError as error:
@@ -155,6 +162,8 @@ class Errands:
     def due(self) -> float | None:
         """Seconds until `pump` has something to do by the clock; None: nothing waits."""
         with self._lock:
+            if self._none_open:
+                return None
             waiting = [
                 errand
                 for errand in self._ledger.errands.unfinished(DIAL)
@@ -240,6 +249,7 @@ class Errands:
             fault = "the box has no such port"
         elif len(self._ledger.errands.unfinished(DIAL)) >= MOST_WAITING:
             fault = f"over {MOST_WAITING} calls wait already"
+        self._none_open = False
         number = self._ledger.errands.add(order, ErrandState.WAITING)
         shown = self._shown(entry.phone)
         log.info("call to place %d: asked to call %s on port %d", number, shown, entry.channel)

@@ -107,6 +107,7 @@ class BoardLink:
         self._wake: Wake | None = None
         self._driver: Driver | None = None
         self._view = LinkView(settings.serial, settings.driver, settings.port)
+        self._last_heard: float | None = None
         self._earlier_frames = 0
         self._earlier_bad_frames = 0
         self._heard_frames = 0
@@ -115,7 +116,14 @@ class BoardLink:
 
     def view(self) -> LinkView:
         """How the link is now; from any thread."""
-        return self._view
+        with self._lock:
+            driver = self._driver
+            return replace(
+                self._view,
+                frames=self._earlier_frames + (driver.frames if driver else 0),
+                bad_frames=self._earlier_bad_frames + (driver.bad_frames if driver else 0),
+                last_heard=self._last_heard,
+            )
 
     def dial(self, channel: int, phone: str) -> None:
         """Order a call, from any thread; exactly one DialAnswer follows through `on_events`.
@@ -219,13 +227,8 @@ class BoardLink:
         """Tell up from down, and count."""
         heard = driver.frames > self._heard_frames
         self._heard_frames = driver.frames
-        self._view = replace(
-            self._view,
-            frames=self._earlier_frames + driver.frames,
-            bad_frames=self._earlier_bad_frames + driver.bad_frames,
-            last_heard=stamp.wall if heard else self._view.last_heard,
-        )
         if heard:
+            self._last_heard = stamp.wall
             self._good_at = stamp.monotonic
             self._set_up(True, stamp)
             if driver.in_step:
@@ -279,9 +282,10 @@ class BoardLink:
 
     def _replace_driver(self, error: Exception) -> None:
         """A driver must not raise; where one does, a fresh one begins with the port opened anew."""
-        self._earlier_frames = self._view.frames
-        self._earlier_bad_frames = self._view.bad_frames
         with self._lock:
+            if self._driver is not None:
+                self._earlier_frames += self._driver.frames
+                self._earlier_bad_frames += self._driver.bad_frames
             self._driver = None
         trouble = said(
             "driver {driver} failed ({what}); it was started anew",
