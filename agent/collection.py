@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from datetime import tzinfo
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 from agent.clock import Clock, TrustedClock
 from agent.intake import Intake
@@ -40,8 +40,7 @@ class Collection:
         """`masked`: telephone numbers in file names are not shown in the log."""
         self._settings = settings
         self._masked = masked
-        zone = ZoneInfo(settings.timezone) if settings.timezone else None
-        self._names = RecordingNames(settings.patterns, zone)
+        self._names = RecordingNames(settings.patterns, _zone(settings.timezone))
         self.intake = Intake(
             settings,
             self._names,
@@ -111,3 +110,11 @@ class Collection:
     def after_delivery(self, item: RecordingToSend) -> None:
         """A recording was delivered, durably."""
         self.upkeep.after_delivery(item)
+
+
+def _zone(name: str | None) -> tzinfo | None:
+    if name is None:
+        return None
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - needed where one is named
+
+    return ZoneInfo(name)

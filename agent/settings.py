@@ -10,7 +10,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
 
 from msgspec import Meta, Struct
 from msgspec.structs import replace
@@ -201,6 +200,8 @@ class Recordings(Section, frozen=True):
 
     def __post_init__(self) -> None:
         if self.timezone is not None:
+            from zoneinfo import ZoneInfo  # noqa: PLC0415 - needed where one is named
+
             try:
                 ZoneInfo(self.timezone)
             except (OSError, ValueError, LookupError):

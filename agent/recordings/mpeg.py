@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import BinaryIO
 
-from tinytag import TinyTag
-
 from agent.recordings.verdict import Audio, Verdict, empty, foreign
 
 MOST_TAGS = 4
@@ -168,6 +166,8 @@ def _index(content: bytes) -> tuple[float, float] | None:
 
     tinytag gets the first frame alone, so that it can read neither covers nor the whole file.
     """
+    from tinytag import TinyTag  # noqa: PLC0415 - most gateways never see an MP3
+
     try:
         tag = TinyTag.get("recording.mp3", file_obj=BytesIO(content), tags=False, image=False)
     except Exception:
