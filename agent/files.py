@@ -12,25 +12,25 @@ def replace_file(path: Path, content: str | bytes) -> None:
     Makes its folder where there is none. Raises OSError.
     """
     # Every few seconds, so in as few system calls as it takes.
-    fresh = f"{path.parent}/.{path.name}.new"
+    fresh = path.with_name(f".{path.name}.new")
     left = content.encode("utf-8", "replace") if isinstance(content, str) else content
-    descriptor = _new_file(fresh, path.parent)
+    descriptor = _new_file(fresh)
     try:
         os.fchmod(descriptor, 0o644)
         while left:
             left = left[os.write(descriptor, left) :]
     finally:
         os.close(descriptor)
-    os.rename(fresh, path)  # noqa: PTH104
+    fresh.replace(path)
 
 
-def _new_file(fresh: str, folder: Path) -> int:
+def _new_file(fresh: Path) -> int:
     # Not through a link that somebody left there: the folder may be open to others.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
         return os.open(fresh, flags, 0o644)
     except FileExistsError:
-        os.unlink(fresh)  # noqa: PTH108
+        fresh.unlink()
     except FileNotFoundError:
-        folder.mkdir(parents=True, exist_ok=True)
+        fresh.parent.mkdir(parents=True, exist_ok=True)
     return os.open(fresh, flags, 0o644)

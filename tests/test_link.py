@@ -582,9 +582,7 @@ def test_a_link_that_is_stopped_gives_its_port_back_and_takes_no_more_orders(
         listener.link.dial(1, "1")
 
 
-def test_the_thread_shows_that_it_lives(
-    board: PtyBoard, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_thread_shows_that_it_lives(board: PtyBoard, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent.boards.link.IDLE_LONGEST", 0.3)
     with Listener(str(board.path)) as listener:
         listener.wait_for_all_ports()
