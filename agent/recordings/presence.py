@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from agent.language import said
@@ -35,7 +36,9 @@ class Presence:
         """Look; True where everything must be scanned anew: it came, or is another one."""
         try:
             identity = identity_of(self._directory)
-            next(iter(self._directory.iterdir()), None)  # it may be there and not readable
+            # It may be there and not readable. (iterdir() would read all names of a backlog.)
+            with os.scandir(self._directory) as entries:
+                next(entries, None)
         except OSError as error:
             self._identity = None
             self.close()
