@@ -83,11 +83,23 @@ def _prove(folder: Path, root: Path, say: Callable[[str], None]) -> None:
         names = (f"/root/{packages[0].name}", f"/root/{packages[1].name}")
         scene = Scene(machine, outside, disk, names)
         for proof in PROOFS:
-            say(f"proved: {proof(scene)}")
+            say(f"proved: {_result(proof, scene)}")
     finally:
         machine.power_off()
         disk.close()
         outside.stop()
+
+
+def _result(proof: Callable[[Scene], str], scene: Scene) -> str:
+    """Run a proof; where it fails, add what the agent and systemd said last."""
+    try:
+        return proof(scene)
+    except Failed as failure:
+        try:
+            said = scene.machine.journal("-n", "25")
+        except Failed:
+            said = "(its journal can't be read)"
+        raise Failed(f"{failure}\nThe journal's last lines:\n{said}") from None
 
 
 def _build(folder: Path) -> tuple[Path, Path]:

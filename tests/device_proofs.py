@@ -13,8 +13,9 @@ from tests.device_scene import CONFIGURATION, RECORDINGS, SECRET, SOON, Scene
 LEDGER = "/var/lib/smarttel-agent/ledger.sqlite"
 PROJECT = "/root/project"
 HUNG_PORT = "/srv/hang/ttyUSB7"
-WATCHDOG = 10
-"""Seconds of the watchdog in these proofs; the unit's own are 180."""
+WATCHDOG = 45
+"""Seconds of the watchdog in these proofs, longer than the agent takes from feeding to feeding; the
+unit's own are 180."""
 DROP_IN = f"""[Service]
 # The simulated board is a pseudo-terminal.
 DeviceAllow=char-pts rw

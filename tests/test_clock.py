@@ -193,7 +193,7 @@ def test_what_an_unset_clock_began_from_is_known_while_it_was_seen() -> None:
 
 
 class RefusingKernel:
-    """What ctypes.CDLL gives where a system call filter stands in between."""
+    """The C library where a system call filter stands in between."""
 
     def adjtimex(self, _timex: object) -> int:
         return -1
@@ -205,7 +205,7 @@ class RefusingKernel:
 def test_where_the_kernel_may_not_be_asked_timesyncds_mark_tells(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, age: float | None, held: bool
 ) -> None:
-    monkeypatch.setattr("agent.clock.ctypes.CDLL", lambda *_a, **_o: RefusingKernel())
+    monkeypatch.setattr("agent.clock._library", RefusingKernel)
     mark = tmp_path / "synchronized"
     if age is not None:
         mark.touch()

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import requests
@@ -32,8 +33,10 @@ _LIBRARY_ERRORS = (
     OSError,
     ValueError,
 )
-_Response = urllib3.BaseHTTPResponse | http.client.HTTPResponse
-"""Read undecoded."""
+if TYPE_CHECKING:
+    # Of these urllib3 1.26 has no name in common.
+    _Response = urllib3.BaseHTTPResponse | http.client.HTTPResponse
+    """Read undecoded."""
 
 
 @dataclass(frozen=True, slots=True)
