@@ -178,6 +178,29 @@ def test_two_calls_in_a_row_are_told_apart_by_the_whole_seconds_of_their_records
     assert judge(listen(lines, [], [ended, begun]), [], records, []).differences == []
 
 
+def test_a_record_is_of_the_call_that_it_tells_though_the_next_one_began_nearer_to_its_second() -> (
+    None
+):
+    missed = TrueCall(3, "unkown", "10086", 1000.7, None, 1001.6)
+    dialled = TrueCall(3, "out", PHONE, 1002.1, 1002.1, 1005.5)
+    lines = [
+        sync(990.0),
+        state(1000.7, 3, ""),
+        state(1001.0, 3, "10086"),
+        state(1001.6, 3, "", 1),
+        state(1002.1, 3, PHONE, 2),
+        state(1005.5, 3, "", 1),
+        call_line(missed),
+        call_line(dialled),
+    ]
+    records = [
+        BookedRecord("71", "M", 3, "unkown", "10086", 1001, 1001, 0, 1, 0, "body"),
+        BookedRecord("72", "M", 3, "out", PHONE, 1002, 1005, 3, 2, 0, "body"),
+    ]
+    found = judge(listen(lines, [], [missed, dialled]), [], records, [])
+    assert found.differences == []
+
+
 def test_an_answer_to_a_sync_that_the_cable_damaged_was_no_answer() -> None:
     late = replace(MISSED_RECORD, ended=1016)
     lines = (damaged(1009.0, 4), sync(1010.0), damaged(1010.0, 4), sync(1016.0))

@@ -137,12 +137,13 @@ def _as_one(heard: Heard, follower: Heard) -> _Due:
 
 
 def _nearest(dues: Sequence[_Due], record: BookedRecord) -> int | None:
+    # What a record tells says more than its whole second: two calls may begin within one.
     fitting = [
-        (abs(due.call.started - record.started - HALF), index)
+        (len(_changes(due, record)), abs(due.call.started - record.started - HALF), index)
         for index, due in enumerate(dues)
         if due.call.channel == record.channel and record.started in due.start
     ]
-    return min(fitting)[1] if fitting else None
+    return min(fitting)[2] if fitting else None
 
 
 def _changes(due: _Due, record: BookedRecord) -> list[str]:
