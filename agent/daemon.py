@@ -18,7 +18,7 @@ from agent.clock import Clock, ClockView, SystemClock
 from agent.config import ConfigError, load
 from agent.delivery.gate import GateView
 from agent.gateway import Gateway
-from agent.health import Finding, ProblemBook, health_of
+from agent.health import ProblemBook
 from agent.instance import AnotherInstance, InstanceLock
 from agent.language import language, said, text_of
 from agent.ledger import Ledger, LedgerError, LedgerTooNew, open_ledger, suspect
@@ -26,6 +26,7 @@ from agent.ledger.rows import DialCounts, QueueCounts
 from agent.logs import Log, goes_to_journal, set_up
 from agent.metrics_file import MetricsFile
 from agent.parts import Nudge
+from agent.problems import Finding, health_of
 from agent.recordings.disk import look, missing_mount
 from agent.settings import Settings
 from agent.status import Status, StatusFile, as_json

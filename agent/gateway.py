@@ -11,12 +11,13 @@ from agent.call_writing import Unwritten
 from agent.clock import Clock, TrustedClock, synchronised
 from agent.collection import Collection
 from agent.figures import Figures, LedgerFigures, StateDirectory
-from agent.health import ProblemBook, Situation, assess, health_of
+from agent.health import ProblemBook, Situation, assess
 from agent.housekeeping import Housekeeping
 from agent.ledger import Ledger, LedgerError
 from agent.lines import Lines
 from agent.logs import Phones
 from agent.parts import Part
+from agent.problems import health_of
 from agent.settings import Settings
 from agent.status import Status
 from agent.uplink import Uplink

@@ -13,7 +13,7 @@ from typing import Literal
 
 from agent import __version__
 from agent.calls import Direction
-from agent.health import KINDS, Health
+from agent.problems import KINDS, Health
 from agent.status import Status
 from agent.text import printable
 

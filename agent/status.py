@@ -20,9 +20,9 @@ from agent.boards.link import LinkView
 from agent.clock import ClockView
 from agent.delivery.gate import GateView
 from agent.files import replace_file
-from agent.health import Health, Problem
 from agent.language import ENGLISH, Language, Said, marked
 from agent.ledger.rows import DialCounts, Errand, QueueCounts
+from agent.problems import Health, Problem
 from agent.recordings.disk import MEBIBYTE, Disk
 from agent.recordings.watcher import WatcherView
 from agent.status_page import StatusPage

@@ -18,13 +18,13 @@ from urllib.parse import quote
 
 from agent.clock import Clock
 from agent.files import replace_file
-from agent.health import Health
 from agent.history import History, Sample
 from agent.language import Language, marked
 from agent.page.cards import agent_card, clock_card, dial_card, disk_card, platform_card, queue_card
 from agent.page.headline import HEADLINES, headline, problems
 from agent.page.markup import Pen
 from agent.page.panel import panel
+from agent.problems import Health
 
 BEAT = 30.0
 """Seconds after which the page is written even where nothing changed: the sign of life."""

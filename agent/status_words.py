@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from agent.health import Health
 from agent.language import ENGLISH, Language, marked, said
+from agent.problems import Health
 from agent.recordings.disk import MEBIBYTE
 from agent.text import padded
 

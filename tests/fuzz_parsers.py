@@ -29,7 +29,6 @@ from agent.commands.status_table import Picture
 from agent.config import ConfigError, load
 from agent.delivery.gate import GateView, Shut
 from agent.delivery.window import parse_hours
-from agent.health import Health, Problem
 from agent.language import ENGLISH, language
 from agent.ledger.rows import DialCounts, Errand, ErrandState, QueueCounts
 from agent.platform.answers import MOST_CALLID, parse_answer
@@ -38,6 +37,7 @@ from agent.platform.judging import LONGEST_RETRY_AFTER, judge
 from agent.platform.listing import MOST_ENTRIES, CallToPlace, FunctionMessage, read_listing
 from agent.platform.multipart import MOST_NAME, wire_name
 from agent.platform.transport import MOST_ANSWER, HttpAnswer, inflated
+from agent.problems import Health, Problem
 from agent.recordings.audio import inspect
 from agent.recordings.disk import Disk, DiskStatus
 from agent.recordings.names import LATEST, LONGEST_DURATION, RecordingNames, display_name

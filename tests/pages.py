@@ -11,9 +11,9 @@ from agent.boards.events import LineState, Peer
 from agent.boards.link import LinkView
 from agent.clock import ClockView, Stamp
 from agent.delivery.gate import GateView, Shut
-from agent.health import Health, Problem
 from agent.history import DAY, SLOT, Sample
 from agent.ledger.rows import DialCounts, QueueCounts
+from agent.problems import Health, Problem
 from agent.recordings.disk import Disk, DiskStatus
 from agent.recordings.watcher import WatcherView
 from agent.status import Status, as_json

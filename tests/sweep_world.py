@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from agent.boards.events import LineState, Peer
-from agent.simulation.board_model import BoardModel, Port
+from agent.simulation.board_model import BoardModel
 from agent.simulation.fields import Refusal
+from agent.simulation.port_model import Port
 from tests.audio_files import form as audio_form
 from tests.audio_files import wav
 from tests.clocks import HandClock

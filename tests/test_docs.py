@@ -8,7 +8,7 @@ from pathlib import Path
 
 from agent.boards.driver import GROUP, BoardOptions, Driver
 from agent.boards.events import ChannelState, LineState
-from agent.health import KINDS
+from agent.problems import KINDS
 from agent.simulation.models import MODELS, PORTS
 
 ROOT = Path(__file__).parents[1]

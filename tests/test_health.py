@@ -13,10 +13,11 @@ from agent.boards.events import LineState, Peer
 from agent.boards.link import LinkView
 from agent.clock import ClockView
 from agent.delivery.gate import GateView, Shut
-from agent.health import KINDS, Finding, Health, ProblemBook, Situation, assess, health_of
+from agent.health import ProblemBook, Situation, assess
 from agent.language import language
 from agent.ledger.rows import QueueCounts
 from agent.parts import PartView
+from agent.problems import KINDS, Finding, Health, health_of
 from agent.recordings.disk import Disk, DiskStatus
 from agent.switchboard import ChannelView
 from tests.clocks import NOON

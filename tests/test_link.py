@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 import serial
 
+from agent.boards.dial_orders import MOST_ORDERS
 from agent.boards.driver import BoardOptions, DialRefused, Driver
 from agent.boards.events import BoardHello, ChannelState, DialAnswer, Event, LineState
 from agent.boards.frames import frame
-from agent.boards.link import MOST_ORDERS, BoardLink
+from agent.boards.link import BoardLink
 from agent.boards.native import NativeDriver
 from agent.boards.port import Port, PortFailed, Wake
 from agent.clock import Stamp, SystemClock

@@ -24,10 +24,10 @@ from agent import __version__
 from agent.boards.link import LinkView
 from agent.calls import Direction
 from agent.delivery.gate import GateView
-from agent.health import KINDS, Health, Problem
 from agent.ledger.rows import QueueCounts
 from agent.metrics import METRICS, metrics_text
 from agent.metrics_file import INTERVAL, MetricsFile
+from agent.problems import KINDS, Health, Problem
 from agent.switchboard import CallCounts
 from tests.clocks import NOON, HandClock
 from tests.gateway import Box, box, wait_until

@@ -21,9 +21,9 @@ from agent.boards.events import LineState, Peer
 from agent.boards.link import LinkView
 from agent.clock import ClockView, Stamp
 from agent.delivery.gate import GateView, Shut
-from agent.health import Health, Problem
 from agent.language import counted, language, said
 from agent.ledger.rows import DialCounts, Errand, ErrandState, QueueCounts
+from agent.problems import Health, Problem
 from agent.recordings.watcher import WatcherView
 from agent.status import STATE_NAMES, Status, StatusFile, as_json, shown_url
 from agent.status_words import as_words

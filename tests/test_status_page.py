@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from agent.boards.events import LineState
 from agent.boards.link import LinkView
 from agent.clock import ClockView
-from agent.health import Health, Problem
 from agent.page.headline import HEADLINES, MOST_MESSAGES
 from agent.page.panel import LAMPS, UNKNOWN
+from agent.problems import Health, Problem
 from agent.recordings.disk import Disk, DiskStatus
 from tests.clocks import NOON
 from tests.page_reader import PAGES, Reader, drawn, in_shanghai, read

@@ -345,7 +345,7 @@ def test_a_name_that_is_no_utf8_is_a_name(directory: Path, ledger: Ledger) -> No
 def test_a_ledger_that_refuses_is_offered_the_recording_again(
     directory: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.recordings.watcher.AGAIN_SECONDS", 0.1)
+    monkeypatch.setattr("agent.recordings.looks.AGAIN_SECONDS", 0.1)
     ledger.refuses = 2
     with watching(directory, ledger) as watcher:
         (directory / NAME).write_bytes(make.pcm(0.1))
@@ -358,6 +358,7 @@ def test_a_ledger_that_refuses_is_offered_the_recording_again(
 def test_a_ledger_that_cannot_be_asked_is_asked_again(
     directory: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("agent.recordings.looks.AGAIN_SECONDS", 0.1)
     monkeypatch.setattr("agent.recordings.watcher.AGAIN_SECONDS", 0.1)
     ledger.deaf = 2
     leave(directory / NAME)

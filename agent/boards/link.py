@@ -7,12 +7,11 @@ order comes, or the driver wants to be called.
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from agent.boards.dial_orders import DialOrders
 from agent.boards.driver import DialRefused, Driver
 from agent.boards.events import DialAnswer, Event
 from agent.boards.port import Port, PortFailed, Wake
@@ -30,8 +29,6 @@ IDLE_LONGEST = 30.0
 it. A native board is heard every 5 s."""
 WAIT_SHORTEST = 0.05
 """Seconds of one wait at least, so that a driver that is always due makes no thread spin."""
-MOST_ORDERS = 32
-"""Orders to dial that may wait for the thread, which takes them within a second."""
 OPENING_LONGEST = 60.0
 """Seconds that opening may take: a name server that does not answer, a far serial server."""
 TURN_LONGEST = 30.0
@@ -58,12 +55,6 @@ class LinkView:
     def hears(self, channel: int) -> bool:
         """Tell whether a port of this board is heard."""
         return self.up or channel in self.channels_up
-
-
-@dataclass(frozen=True, slots=True)
-class _DialOrder:
-    channel: int
-    phone: str
 
 
 class BoardLink:
@@ -101,9 +92,7 @@ class BoardLink:
         self._on_alive = on_alive
         self._reopen_after = reopen_after
         self._lock = threading.Lock()
-        self._orders: queue.Queue[_DialOrder] = queue.Queue(MOST_ORDERS)
-        self._ordered: set[int] = set()
-        """Ports whose order to dial was taken and has no answer yet."""
+        self._orders = DialOrders(self._name)
         self._wake: Wake | None = None
         self._driver: Driver | None = None
         self._view = LinkView(settings.serial, settings.driver, settings.port)
@@ -136,13 +125,7 @@ class BoardLink:
                 raise DialRefused(f"{self._name} is not connected")
             if not self._driver.can_dial:
                 raise DialRefused(f"{self._name} cannot dial: its driver is {self._view.driver}")
-            if channel in self._ordered:
-                raise DialRefused(f"the last order for port {channel} has no answer yet")
-            try:
-                self._orders.put_nowait(_DialOrder(channel, phone))
-            except queue.Full:
-                raise DialRefused(f"{MOST_ORDERS} orders wait for {self._name}") from None
-            self._ordered.add(channel)
+            self._orders.take(channel, phone)
             self._wake.set()
 
     def wake(self) -> None:
@@ -184,7 +167,7 @@ class BoardLink:
                 self._view = replace(self._view, up=False)
         else:
             self._set_up(False, self._clock.stamp())
-        self._give_up_orders()
+        self._tell_events(self._orders.given_up(), self._clock.stamp())
 
     def _new_driver(self) -> Driver:
         driver = self._make_driver()
@@ -245,11 +228,7 @@ class BoardLink:
             self._set_up(False, stamp)
 
     def _give_orders(self, driver: Driver, port: Port) -> None:
-        while True:
-            try:
-                order = self._orders.get_nowait()
-            except queue.Empty:
-                return
+        while (order := self._orders.next()) is not None:
             try:
                 line = driver.dial(order.channel, order.phone)
             except DialRefused as refusal:
@@ -257,23 +236,6 @@ class BoardLink:
                 self._tell_events([answer], self._clock.stamp())
             else:
                 self._send(port, line)
-
-    def _give_up_orders(self) -> None:
-        """Answer every order: those that never left, and those that the board left open.
-
-        The latter may have been obeyed, so they must not be tried again.
-        """
-        never_left = []
-        with suppress(queue.Empty):
-            while True:
-                never_left.append(self._orders.get_nowait().channel)
-        answers = [
-            DialAnswer(channel, False, "the link broke before the order left", busy=True)
-            if channel in never_left
-            else DialAnswer(channel, False, "the link broke before the board answered")
-            for channel in sorted(self._ordered)
-        ]
-        self._tell_events(answers, self._clock.stamp())
 
     @staticmethod
     def _send(port: Port, data: bytes) -> None:
@@ -315,16 +277,11 @@ class BoardLink:
         self._tell("on_link", self._on_link, self._settings.serial, up, stamp)
 
     def _tell_events(self, events: Sequence[Event], stamp: Stamp) -> None:
-        wanted = [one for one in events if not isinstance(one, DialAnswer) or self._awaited(one)]
+        wanted = [
+            one for one in events if not isinstance(one, DialAnswer) or self._orders.awaited(one)
+        ]
         if wanted:
             self._tell("on_events", self._on_events, self._settings.serial, wanted, stamp)
-
-    def _awaited(self, answer: DialAnswer) -> bool:
-        """Take an answer off the list; False: that order was answered or given up before."""
-        with self._lock:
-            awaited = answer.channel in self._ordered
-            self._ordered.discard(answer.channel)
-        return awaited
 
     def _tell(self, name: str, callback: Callable[..., None], *arguments: object) -> None:
         try:

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import MappingProxyType
 
 from agent.commands.findings import Device, Finding
-from agent.health import KINDS
 from agent.identity import AUTO, interface, lan_address, satellite
 from agent.language import Said, marked, said
 from agent.platform.client import PlatformClient
@@ -25,6 +24,7 @@ from agent.platform.diagnosis import (
 )
 from agent.platform.failures import FailureKind, PlatformFailure
 from agent.platform.wire import Answer
+from agent.problems import KINDS
 from agent.recordings import disk
 from agent.reports import UNITS
 from agent.settings import Settings

@@ -11,8 +11,8 @@ from string import Formatter
 import msgspec
 
 from agent.config_text import Unreadable, read_bounded
-from agent.health import KINDS
 from agent.language import Language, Said, marked, said, text_of
+from agent.problems import KINDS
 
 EXIT_WELL = 0
 EXIT_PROBLEMS = 1

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from agent.health import KINDS, Health
 from agent.language import marked
 from agent.page.markup import SINCE, Pen, icon
 from agent.page.panel import tally
+from agent.problems import KINDS, Health
 
 MOST_MESSAGES = 24
 """Messages of one kind of problem that are written out; the boards show where the others are."""

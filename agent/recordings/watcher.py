@@ -13,40 +13,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.clock import Clock, Stamp
-from agent.language import said, text_of
-from agent.recordings.candidates import Candidate, Candidates
+from agent.clock import Clock
+from agent.language import said
 from agent.recordings.hints import HintBox, Hints
-from agent.recordings.judging import FinishedFile, Judge
-from agent.recordings.names import NameFacts, RecordingNames
+from agent.recordings.judging import FinishedFile
+from agent.recordings.looks import AGAIN_SECONDS, GrowingFile, Looks
+from agent.recordings.names import RecordingNames
 from agent.recordings.presence import Presence
-from agent.recordings.scanning import FileKey, SeenFile, TreeWalk, waits_for_rename
+from agent.recordings.scanning import FileKey, TreeWalk, waits_for_rename
 from agent.recordings.troubles import Troubles
-from agent.recordings.walks import BATCH, Walks
+from agent.recordings.walks import Walks
 
 __all__ = ["FileKey", "FinishedFile", "GrowingFile", "RecordingWatcher", "WatcherView"]
 
-MOST_LOOKS = 100
-"""Files opened and judged before events get their turn."""
 CHECK_SECONDS = 15.0
 """Between looks whether the directory is still there and the same one."""
 MISSED_SECONDS = 5.0
 """Between looks whether it has come back."""
-AGAIN_SECONDS = 5.0
-"""After the ledger refused: when the same is tried again."""
 BLIND_SCAN_SECONDS = 30.0
 """Between scans where there are no events, so that a recording is not minutes late."""
-
-
-@dataclass(frozen=True, slots=True)
-class GrowingFile:
-    """A recording that was seen and is not finished."""
-
-    relative: str
-    facts: NameFacts
-    first_seen: Stamp
-    modified: float
-    """UNIX seconds, as its file system says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,22 +69,25 @@ class RecordingWatcher:
         self.first_scan_done = threading.Event()
         """Set once a full scan ended and what it found finished was told."""
         self._directory = directory
-        self._names = names
-        self._settle = settle
         self._scan_interval = scan_interval
         self._clock = clock
-        self._known = known
-        self._on_finished = on_finished
         self._on_alive = on_alive
         self._box = HintBox()
         self._troubles = Troubles()
         self._presence = Presence(directory, self._box, self._troubles)
         self._walks = Walks(directory)
-        self._candidates = Candidates()
-        self._judge = Judge(directory, settle)
+        self._looks = Looks(
+            directory,
+            names,
+            settle,
+            clock,
+            self._troubles,
+            lambda: self._presence.watched,
+            known,
+            on_finished,
+        )
         self._next_check = self._next_scan = clock.monotonic()
         self._ended: TreeWalk | None = None
-        self._unreadable = 0
         self._last_scan: float | None = None
         self._files_seen = 0
         self._waker: threading.Thread | None = None
@@ -126,12 +114,7 @@ class RecordingWatcher:
 
     def growing(self) -> tuple[GrowingFile, ...]:
         """Give the files that were seen and are not finished."""
-        return tuple(
-            GrowingFile(
-                one.file.relative, one.facts, one.first_seen, one.file.modified_ns / 1_000_000_000
-            )
-            for one in self._candidates
-        )
+        return self._looks.growing()
 
     def view(self) -> WatcherView:
         """Say how the watching goes."""
@@ -154,8 +137,8 @@ class RecordingWatcher:
         if self._presence.there and now >= self._next_scan:
             self._begin_scan(now)
         self._take(self._box.take(self._pause(now)))
-        self._look(self._candidates.take_due(self._clock.monotonic(), MOST_LOOKS))
-        due = self._candidates.next_due()
+        self._looks.look_at_due()
+        due = self._looks.next_due()
         if due is None or due > self._clock.monotonic():
             self._end_scan()
             self._go_on_walking()
@@ -163,7 +146,7 @@ class RecordingWatcher:
     def _pause(self, now: float) -> float:
         if self._walks or self._ended is not None:
             return 0.0
-        moments = [self._next_check, self._candidates.next_due()]
+        moments = [self._next_check, self._looks.next_due()]
         if self._presence.there:
             moments.append(self._next_scan)
         return max(0.0, min(moment for moment in moments if moment is not None) - now)
@@ -175,7 +158,7 @@ class RecordingWatcher:
         seen = self._presence.watched
         interval = self._scan_interval if seen else min(self._scan_interval, BLIND_SCAN_SECONDS)
         self._next_scan = now + interval
-        self._unreadable = 0
+        self._looks.unreadable = 0
         self._walks.scan()
 
     def _go_on_walking(self) -> None:
@@ -184,27 +167,13 @@ class RecordingWatcher:
         except OSError:
             self._next_check = self._clock.monotonic()
             return
-        if piece is None or (piece.files and not self._offer(piece.files, piece.moved)):
+        if piece is None:
             return
-        self._ended = piece.ended or self._ended
-
-    def _offer(self, files: Sequence[SeenFile], moved: bool) -> bool:
-        fresh: list[SeenFile] = []
-        for one in files:
-            candidate = self._candidates.get(one.relative)
-            if candidate is None:
-                fresh.append(one)
-            elif moved:
-                self._closed(candidate)
-        known = self._ask([one.key for one in fresh])
-        if known is None:
+        if piece.files and not self._looks.found(piece.files, piece.moved):
             self._walks.forget()
             self._next_scan = self._clock.monotonic() + AGAIN_SECONDS
-            return False
-        for one in fresh:
-            if one.key not in known:
-                self._add(one, closed=moved, found_by_scan=True)
-        return True
+            return
+        self._ended = piece.ended or self._ended
 
     def _end_scan(self) -> None:
         """The walk is over, and what it found finished was told: the scan is done."""
@@ -218,11 +187,11 @@ class RecordingWatcher:
             self._troubles.note("folders", said("folders in it can't be read"), detail)
         else:
             self._troubles.over("folders")
-        if not self._unreadable:
+        if not self._looks.unreadable:
             self._troubles.over("files")
         self.first_scan_done.set()
 
-    # Hints and looks.
+    # Hints.
 
     def _take(self, hints: Hints) -> None:
         if hints.everything:
@@ -231,120 +200,4 @@ class RecordingWatcher:
             if not waits_for_rename(f"{folder}/any") and not self._walks.folder(folder, moved):
                 self._next_scan = self._clock.monotonic()
                 break
-        hinted = [self._hinted(*hint) for hint in hints.files.items()]
-        closed = [one for one in hinted if one is not None]
-        for first in range(0, len(closed), MOST_LOOKS):
-            self._look(closed[first : first + MOST_LOOKS])
-
-    def _hinted(self, relative: str, closed: bool) -> Candidate | None:
-        """Take a hint; give the candidate where it is to be looked at at once."""
-        if waits_for_rename(relative):
-            return None
-        file = self._judge.see(relative)
-        if file is None:
-            self._candidates.drop(relative)
-            return None
-        candidate = self._candidates.get(relative)
-        if candidate is None:
-            candidate = self._add(file, closed, found_by_scan=False)
-        else:
-            self._judge.refresh(candidate, file, self._clock.monotonic())
-        if candidate is None or not closed:
-            return None
-        self._closed(candidate)
-        return candidate
-
-    def _closed(self, candidate: Candidate) -> None:
-        candidate.closed, candidate.looks = True, 0
-        candidate.due = self._clock.monotonic()
-        self._candidates.put(candidate)
-
-    def _add(self, file: SeenFile, closed: bool, found_by_scan: bool) -> Candidate | None:
-        if self._candidates.full:
-            return None
-        stamp = self._clock.stamp()
-        age = stamp.wall - file.modified_ns / 1_000_000_000
-        # A time in the future proves nothing: such a file must be seen resting.
-        rested = found_by_scan and age >= self._settle
-        unchanged_since = stamp.monotonic - (self._settle if rested else 0.0)
-        candidate = Candidate(
-            file=file,
-            facts=self._names.facts(file.relative),
-            first_seen=stamp,
-            closed=closed,
-            unchanged_since=unchanged_since,
-            due=stamp.monotonic if closed else unchanged_since + self._settle,
-        )
-        self._candidates.put(candidate)
-        return candidate
-
-    def _look(self, candidates: Sequence[Candidate]) -> None:
-        """Look at files whose time has come, and tell of those that are finished."""
-        if not candidates:
-            return
-        now = self._clock.monotonic()
-        there = [one for one in candidates if self._is_there(one, now)]
-        ready = [one for one in there if one.closed or self._judge.rested(one, now)]
-        known = self._ask([one.file.key for one in ready])
-        if known is None:
-            self._put_off(ready)
-            return
-        for one in ready:
-            if one.file.key in known:
-                self._candidates.drop(one.file.relative)
-        judged = self._judge.judge([one for one in ready if one.file.key not in known], now)
-        for relative in judged.gone:
-            self._candidates.drop(relative)
-        for relative, trouble in judged.unreadable.items():
-            # It keeps no place among the candidates; each scan tries it again.
-            self._unreadable += 1
-            self._candidates.drop(relative)
-            self._troubles.note("files", said("recordings can't be read"), trouble)
-        for one in judged.waiting:
-            self._candidates.put(one)
-        self._tell(judged.finished)
-
-    def _is_there(self, candidate: Candidate, now: float) -> bool:
-        file = self._judge.see(candidate.file.relative)
-        if file is None:
-            self._candidates.drop(candidate.file.relative)
-            return False
-        growing = self._judge.refresh(candidate, file, now) and self._presence.watched
-        self._judge.put_off(candidate, now, growing)
-        self._candidates.put(candidate)
-        return True
-
-    # The ledger.
-
-    def _tell(self, finished: Sequence[tuple[Candidate, FinishedFile]]) -> None:
-        if not finished:
-            return
-        try:
-            self._on_finished([file for _, file in finished])
-        except Exception as error:
-            self._refused(error)
-            self._put_off([one for one, _ in finished])
-            return
-        self._troubles.over("ledger")
-        for one, _ in finished:
-            self._candidates.drop(one.file.relative)
-
-    def _ask(self, keys: Sequence[FileKey]) -> set[FileKey] | None:
-        """Ask the ledger which of these it knows; None where it can't be asked."""
-        known: set[FileKey] = set()
-        try:
-            for first in range(0, len(keys), BATCH):
-                known |= self._known(keys[first : first + BATCH])
-        except Exception as error:
-            self._refused(error)
-            return None
-        return known
-
-    def _refused(self, error: Exception) -> None:
-        words = said("the ledger takes no recordings just now")
-        self._troubles.note("ledger", words, text_of(error))
-
-    def _put_off(self, candidates: Sequence[Candidate]) -> None:
-        for one in candidates:
-            one.due = self._clock.monotonic() + AGAIN_SECONDS
-            self._candidates.put(one)
+        self._looks.hinted(hints.files)

@@ -14,11 +14,11 @@ from typing import Any
 from agent.boards.events import LineState, Peer
 from agent.clock import Clock, SystemClock
 from agent.simulation import replay
-from agent.simulation.board_model import Dial, Port
 from agent.simulation.command import say, signals_held, wait_for_signal
 from agent.simulation.journal import Journal
 from agent.simulation.models import MODELS, PORTS, RESTS
 from agent.simulation.noise import Noise
+from agent.simulation.port_model import Dial, Port
 from agent.simulation.pty_link import PtyLink
 from agent.simulation.traffic import GAP, Traffic
 from agent.simulation.truth import (

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import dataclass
 
 from agent.boards.events import LineState, Peer
 from agent.boards.frames import Frame, FrameReader, frame
+from agent.simulation.port_model import (
+    TALKING,
+    WITHOUT_LINE,
+    Dial,
+    OnChange,
+    Port,
+    PortModel,
+    unheard,
+)
 
 BEAT = 5.0
 """Seconds between two BEAT lines (SERIAL.md 1)."""
@@ -21,87 +28,6 @@ FIRMWARE = "simulated-1"
 BUSY, NO_SUCH_PORT, NO_LINE, BAD_NUMBER, OTHER = 1, 2, 3, 4, 9
 
 _NUMBER = re.compile(r"[0-9AB]{1,32}")
-_TALKING = (LineState.IN_CALL, LineState.ANSWERED)
-_NO_LINE = (LineState.NOT_CONNECTED, LineState.FAULT)
-
-
-@dataclass(frozen=True, slots=True)
-class Port:
-    """One RJ11 port."""
-
-    channel: int
-    state: LineState = LineState.ON_HOOK
-    peer: Peer = Peer.UNKNOWN
-    phone: str = ""
-    """With `*` and `#`, as a person would say it."""
-    since: float | None = None
-    """Monotonic time of the call's beginning: the first ring or the going off hook."""
-
-
-@dataclass(frozen=True, slots=True)
-class Dial:
-    """An order to dial that was obeyed."""
-
-    channel: int
-    phone: str
-    ref: int
-
-
-def moved(
-    before: Port,
-    now: float,
-    state: LineState | None = None,
-    peer: Peer | None = None,
-    phone: str | None = None,
-) -> Port:
-    """Return a port after a change; what is None stays as it is. `now` in monotonic seconds."""
-    after = replace(
-        before,
-        state=before.state if state is None else state,
-        peer=before.peer if peer is None else peer,
-        phone=before.phone if phone is None else phone,
-    )
-    if after.state in (*_NO_LINE, LineState.ON_HOOK):
-        return replace(after, peer=Peer.UNKNOWN, phone="", since=None)
-    if before.state in (*_NO_LINE, LineState.ON_HOOK):
-        return replace(after, since=now)
-    return after
-
-
-class Model(Protocol):
-    """The board's side of one wire, sans-I/O: what a simulated board is made of.
-
-    Made with the number of the box, the number of ports, and what hears of every change. All times
-    are monotonic seconds, handed in.
-    """
-
-    ports: dict[int, Port]
-    dials: list[Dial]
-    """Orders to dial that were obeyed; always empty where the board cannot dial."""
-    syncs: int
-    """How often the host has asked for everything, or set the board up, since the cable is in."""
-
-    def change(
-        self,
-        channel: int,
-        now: float,
-        state: LineState | None = None,
-        peer: Peer | None = None,
-        phone: str | None = None,
-    ) -> bytes:
-        """Change a port, what is None staying as it is; return what is said of it at once."""
-
-    def feed(self, data: bytes, now: float) -> bytes:
-        """Take what the host sent; return what the board answers."""
-
-    def hello(self) -> bytes:
-        """Return what the board says when it is switched on."""
-
-    def tick(self, now: float) -> bytes:
-        """Return what is due by the clock."""
-
-    def due(self) -> float | None:
-        """Return when `tick` has something to say; None: nothing is to come."""
 
 
 @dataclass(slots=True)
@@ -111,40 +37,15 @@ class _Answered:
     at: float
 
 
-class BoardModel:
-    """The ports and what is said about them. All times are monotonic seconds, handed in."""
+class BoardModel(PortModel):
+    """A native board; the host asks for everything with SYNC."""
 
-    def __init__(
-        self,
-        serial: int = 1,
-        channels: int = 8,
-        on_change: Callable[[Port, Port], None] = lambda before, after: None,
-    ) -> None:
-        """`on_change` hears of every change, also of those that an order from the host brought."""
-        self.serial = serial
-        self.ports = {channel: Port(channel) for channel in range(1, channels + 1)}
-        self.dials: list[Dial] = []
-        self.syncs = 0
-        """How often the host asked for everything."""
-        self._on_change = on_change
+    def __init__(self, serial: int = 1, channels: int = 8, on_change: OnChange = unheard) -> None:
+        super().__init__(serial, channels, on_change)
         self._reader = FrameReader()
         self._sequence = 255
         self._beat_at = 0.0
         self._answered: OrderedDict[int, _Answered] = OrderedDict()
-
-    def change(
-        self,
-        channel: int,
-        now: float,
-        state: LineState | None = None,
-        peer: Peer | None = None,
-        phone: str | None = None,
-    ) -> bytes:
-        """Change a port and return the line that says so; what is None stays as it is."""
-        before = self.ports[channel]
-        after = self.ports[channel] = moved(before, now, state, peer, phone)
-        self._on_change(before, after)
-        return self._line(after, now)
 
     def feed(self, data: bytes, now: float) -> bytes:
         """Take what the host sent; return what the board answers."""
@@ -164,6 +65,9 @@ class BoardModel:
     def due(self) -> float | None:
         """Return when `tick` has something to say."""
         return self._beat_at
+
+    def _told(self, before: Port, after: Port, now: float) -> bytes:
+        return self._line(after, now)
 
     def _obey(self, order: Frame, now: float) -> bytes:
         if order.type == "SYNC":
@@ -189,14 +93,14 @@ class BoardModel:
         port = self.ports.get(channel)
         if port is None:
             return NO_SUCH_PORT, b""
-        if port.state in _NO_LINE:
+        if port.state in WITHOUT_LINE:
             return NO_LINE, b""
         if order.type == "HANG":
             return self._hang(port, now)
         return self._dial(port, order.fields[2] if len(order.fields) > 2 else "", ref, now)
 
     def _hang(self, port: Port, now: float) -> tuple[int, bytes]:
-        if port.state not in _TALKING:
+        if port.state not in TALKING:
             return OTHER, b""
         return 0, self.change(port.channel, now, LineState.ON_HOOK)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from agent.simulation.board_model import BoardModel, Model, Port
+from agent.simulation.board_model import BoardModel
 from agent.simulation.modem_model import ModemModel
+from agent.simulation.port_model import OnChange, PortModel
 from agent.simulation.whozz_model import WhozzModel
 from agent.simulation.yes4_model import Yes4Model
 
-MODELS: dict[str, Callable[[int, int, Callable[[Port, Port], None]], Model]] = {
+MODELS: dict[str, Callable[[int, int, OnChange], PortModel]] = {
     "native": BoardModel,
     "whozz": WhozzModel,
     "modem": ModemModel,

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
 
 from agent.boards.events import LineState, Peer
-from agent.simulation.board_model import Dial, Port, moved
+from agent.simulation.port_model import (
+    TALKING,
+    WITHOUT_LINE,
+    Dial,
+    OnChange,
+    Port,
+    PortModel,
+    unheard,
+)
 
 CADENCE = 6.0
 """Seconds from ring to ring in North America (BOARDS.md 2)."""
@@ -17,21 +24,19 @@ MOST_COMMAND = 256
 """Bytes of a command line kept; the longest that a host sends has 40."""
 CHANNEL = 1
 
-_TALKING = (LineState.IN_CALL, LineState.ANSWERED)
-_NO_LINE = (LineState.NOT_CONNECTED, LineState.FAULT)
 _DIAL = re.compile(r"ATDT([0-9*#]{1,32});?")
 _COMMANDS_KNOWN = re.compile(r"AT|ATZ|ATE0V1Q0S0=0|ATH0?|AT\+FCLASS=[08]|AT\+VLS=0")
 _LOCAL_OFF_HOOK, _LOCAL_ON_HOOK = b"\x10H", b"\x10h"
 
 
-class ModemModel:
-    """A modem and its line; a `BoardModel` to those who move the line. Times are handed in."""
+class ModemModel(PortModel):
+    """A modem and its line. Times are handed in."""
 
     def __init__(
         self,
         serial: int = 1,
         channels: int = 1,
-        on_change: Callable[[Port, Port], None] = lambda before, after: None,
+        on_change: OnChange = unheard,
         *,
         caller_id: str = "AT+VCID=1",
         handset: bool = True,
@@ -44,15 +49,10 @@ class ModemModel:
         """
         if channels != CHANNEL:
             raise ValueError(f"a modem has one line, not {channels}")
-        self.serial = serial
-        self.ports = {CHANNEL: Port(CHANNEL)}
-        self.dials: list[Dial] = []
-        self.syncs = 0
-        """How often the host turned caller ID on, the last thing that makes calls be heard."""
+        super().__init__(serial, channels, on_change)
         self.commands: list[str] = []
         """What the host said, in order."""
         self.powered = True
-        self._on_change = on_change
         self._caller_id_command = caller_id
         self._reports_handset = handset
         self._cadence = cadence
@@ -75,22 +75,6 @@ class ModemModel:
     def hello(self) -> bytes:
         """Return what a modem says by itself when it is plugged in: nothing."""
         return b""
-
-    def change(
-        self,
-        channel: int,
-        now: float,
-        state: LineState | None = None,
-        peer: Peer | None = None,
-        phone: str | None = None,
-    ) -> bytes:
-        """Change the line and return what the modem says of it; what is None stays as it is."""
-        before = self.ports[channel]
-        after = moved(before, now, state, peer, phone)
-        self.ports[channel] = after
-        said = self._said_of(before, after, now)
-        self._on_change(before, after)
-        return said if self.powered else b""
 
     def feed(self, data: bytes, now: float) -> bytes:
         """Take what the host sent; return echo and results."""
@@ -134,6 +118,10 @@ class ModemModel:
     def _tells_hook(self) -> bool:
         return self._voice and self._reports_handset and self.powered
 
+    def _told(self, before: Port, after: Port, now: float) -> bytes:
+        said = self._said_of(before, after, now)
+        return said if self.powered else b""
+
     def _said_of(self, before: Port, after: Port, now: float) -> bytes:
         said = b""
         if after.state is LineState.RINGING:
@@ -142,7 +130,7 @@ class ModemModel:
                 self._told_caller = ""
                 said += _line("RING")
             return said + self._burst(after.phone)
-        was_off, is_off = before.state in _TALKING, after.state in _TALKING
+        was_off, is_off = before.state in TALKING, after.state in TALKING
         lifted = is_off and (self._lifted or not was_off)
         if lifted != self._lifted:
             said += _LOCAL_OFF_HOOK if lifted else _LOCAL_ON_HOOK
@@ -172,7 +160,7 @@ class ModemModel:
             self._voice = text.startswith("AT+FCLASS=8")
         if self._caller_id_command and text == self._caller_id_command:
             self._tells_caller_id = True
-            self.syncs += 1
+            self.syncs += 1  # the last thing that makes calls be heard
             return _line("OK")
         if text.startswith("ATDT"):
             return self._dial(text, now)
@@ -185,7 +173,7 @@ class ModemModel:
         found = _DIAL.fullmatch(text)
         if found is None:
             return _line("ERROR")
-        if port.state in _NO_LINE:
+        if port.state in WITHOUT_LINE:
             return _line("NO DIALTONE")
         if port.state is not LineState.ON_HOOK:
             return _line("BUSY")
@@ -197,15 +185,13 @@ class ModemModel:
     def _hang_up(self, now: float) -> None:
         """Let go of the line; a telephone that is lifted keeps it."""
         self._lift_at = None
-        if self.ports[CHANNEL].state in _TALKING and not self._lifted:
+        if self.ports[CHANNEL].state in TALKING and not self._lifted:
             self._move(LineState.ON_HOOK, Peer.UNKNOWN, "", now)
 
     def _move(self, state: LineState, peer: Peer, phone: str, now: float) -> None:
         """What the modem does itself needs no telling."""
-        before = self.ports[CHANNEL]
         since = None if state is LineState.ON_HOOK else now
-        self.ports[CHANNEL] = replace(before, state=state, peer=peer, phone=phone, since=since)
-        self._on_change(before, self.ports[CHANNEL])
+        self._put(replace(self.ports[CHANNEL], state=state, peer=peer, phone=phone, since=since))
 
 
 def _line(text: str) -> bytes:

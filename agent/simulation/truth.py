@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from agent.boards.events import LineState, Peer
-from agent.simulation.board_model import Port
+from agent.simulation.port_model import Port
 
 _TALKING = (LineState.IN_CALL, LineState.ANSWERED)
 

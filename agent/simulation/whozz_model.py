@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from agent.boards.events import LineState, Peer
-from agent.simulation.board_model import Dial, Port, moved
+from agent.simulation.port_model import TALKING, OnChange, Port, PortModel, unheard
 
 FACTORY = "ECXUDASOBKT"
 TWO_LINE_UNIT = "CDASOT"
@@ -21,7 +20,6 @@ DIALLING_ENDS = 2.0
 MOST_COMMAND = 16
 """Characters of a command with digits; a longer one is none."""
 
-_TALKING = (LineState.IN_CALL, LineState.ANSWERED)
 _UNSET = datetime(2000, 1, 1)
 _CLOCK = re.compile(r"Z(\d\d)(\d\d)(\d\d)(\d\d)")
 
@@ -39,44 +37,25 @@ class _Course:
     phone: str = ""
 
 
-class WhozzModel:
+class WhozzModel(PortModel):
     """One unit, set as at the factory until the host sets it up. Times are monotonic seconds."""
 
     def __init__(
         self,
         serial: int = 1,
         channels: int = 8,
-        on_change: Callable[[Port, Port], None] = lambda before, after: None,
+        on_change: OnChange = unheard,
         *,
         details: bool = True,
     ) -> None:
         """`details`: False for a basic unit that knows neither ring, nor off hook, nor on hook."""
-        self.serial = serial
-        self.ports = {channel: Port(channel) for channel in range(1, channels + 1)}
-        self.dials: list[Dial] = []
-        self.syncs = 0
-        """How often the host has set the clock, which it does last."""
+        super().__init__(serial, channels, on_change)
         known = TWO_LINE_UNIT if channels <= 2 else FACTORY
         self.options = known if details else known.replace("D", "")
-        self._on_change = on_change
         self._courses = {channel: _Course() for channel in self.ports}
         self._command = ""
         self._deaf_until = float("-inf")
         self._clock = (_UNSET, 0.0)
-
-    def change(
-        self,
-        channel: int,
-        now: float,
-        state: LineState | None = None,
-        peer: Peer | None = None,
-        phone: str | None = None,
-    ) -> bytes:
-        """Change a port and return the records that say so; what is None stays as it is."""
-        before = self.ports[channel]
-        after = self.ports[channel] = moved(before, now, state, peer, phone)
-        self._on_change(before, after)
-        return self._told(before, after, now)
 
     def hello(self) -> bytes:
         """Return nothing: the box waits to be spoken to."""
@@ -136,7 +115,7 @@ class WhozzModel:
             self._clock = (datetime(_UNSET.year, month, day, hour, minute), now)
         except ValueError:
             return b"?\r\n"
-        self.syncs += 1
+        self.syncs += 1  # the clock is what the host sets last
         return b""
 
     def _told(self, before: Port, after: Port, now: float) -> bytes:
@@ -215,6 +194,6 @@ class WhozzModel:
 
 
 def _phase(port: Port) -> str:
-    if port.state in _TALKING:
+    if port.state in TALKING:
         return "talks"
     return "rings" if port.state is LineState.RINGING else "free"

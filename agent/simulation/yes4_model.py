@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 from agent.boards.events import LineState, Peer
-from agent.simulation.board_model import Dial, Port, moved
+from agent.simulation.port_model import TALKING, OnChange, Port, PortModel, unheard
 
 RING = 2.0
 """Seconds of a ring."""
@@ -14,45 +13,19 @@ CADENCE = 6.0
 """Seconds from one ring's beginning to the next one's, as in North America."""
 MOST_COMMAND = 16
 
-_TALKING = (LineState.IN_CALL, LineState.ANSWERED)
 _QUESTION = re.compile(rb"ATS(\d{1,2})", re.I)
 _EVENT_MODE = re.compile(rb"AT(?:SN)?", re.I)
 
 
-class Yes4Model:
+class Yes4Model(PortModel):
     """The box; it says nothing of its lines until it is in event mode. Times are monotonic."""
 
-    def __init__(
-        self,
-        serial: int = 1,
-        channels: int = 4,
-        on_change: Callable[[Port, Port], None] = lambda before, after: None,
-    ) -> None:
-        self.serial = serial
-        self.ports = {channel: Port(channel) for channel in range(1, channels + 1)}
-        self.dials: list[Dial] = []
-        self.syncs = 0
-        """How often the host has asked for the last line, which it does last."""
-        self._on_change = on_change
+    def __init__(self, serial: int = 1, channels: int = 4, on_change: OnChange = unheard) -> None:
+        super().__init__(serial, channels, on_change)
         self._event_mode = False
         self._command = b""
         self._next_ring: dict[int, tuple[float, bool]] = {}
         """When each ringing line's next ring begins (True) or stops."""
-
-    def change(
-        self,
-        channel: int,
-        now: float,
-        state: LineState | None = None,
-        peer: Peer | None = None,
-        phone: str | None = None,
-    ) -> bytes:
-        """Change a port and return the events that say so; what is None stays as it is."""
-        before = self.ports[channel]
-        after = self.ports[channel] = moved(before, now, state, peer, phone)
-        self._on_change(before, after)
-        said = b"".join(self._told(before, after, now))
-        return said if self._event_mode else b""
 
     def hello(self) -> bytes:
         """Return nothing: the box waits to be spoken to."""
@@ -82,7 +55,7 @@ class Yes4Model:
         question = _QUESTION.fullmatch(command)
         if question is not None:
             channel = int(question[1])
-            self.syncs += channel == max(self.ports)
+            self.syncs += channel == max(self.ports)  # the last line is what it asks for last
             return _event("7", self._code(channel), channel) if channel in self.ports else b""
         if _EVENT_MODE.fullmatch(command):
             self._event_mode = True
@@ -90,17 +63,21 @@ class Yes4Model:
 
     def _code(self, channel: int) -> str:
         port = self.ports[channel]
-        if port.state in _TALKING:
+        if port.state in TALKING:
             return "4" if port.peer is Peer.OUTGOING else "3"
         ring = self._next_ring.get(channel)
         if ring is None:
             return "0"
         return "2" if ring[1] else "1"
 
-    def _told(self, before: Port, after: Port, now: float) -> list[bytes]:
+    def _told(self, before: Port, after: Port, now: float) -> bytes:
+        said = b"".join(self._events(before, after, now))
+        return said if self._event_mode else b""
+
+    def _events(self, before: Port, after: Port, now: float) -> list[bytes]:
         said = []
         channel = after.channel
-        talked, talks = before.state in _TALKING, after.state in _TALKING
+        talked, talks = before.state in TALKING, after.state in TALKING
         rang, rings = before.state is LineState.RINGING, after.state is LineState.RINGING
         if rings and not rang:
             said.append(_event("2", "1", channel))
