@@ -71,6 +71,8 @@ def _written_by(process: str, wanted: Collection[Identity]) -> set[Identity]:
             identity = (found.st_dev, found.st_ino)
             if identity in wanted and _writes(Path(f"{process}/fdinfo/{descriptor}")):
                 held.add(identity)
+        except PermissionError:
+            break  # none of this process's is shown, though their numbers are
         except OSError:
             continue  # closed, or its process gone, in between
     return held

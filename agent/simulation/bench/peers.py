@@ -1,6 +1,7 @@
 """What a user would pick instead: curl, a shell loop around it, rclone; and what they use.
 
 None of them writes down what was delivered, books a call, or knows after a power cut where it was.
+The barest Python, which no user has, writes down what was delivered and does nothing else.
 """
 
 from __future__ import annotations
@@ -9,11 +10,14 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from agent.simulation.bench.daemon import wait_until
 from agent.simulation.bench.figures import Unmeasurable
@@ -32,6 +36,9 @@ while read -r file; do
 done
 """
 WATCHES = "Watches established"
+PACER = "--webdav-pacer-min-sleep"
+"""rclone's flag for its rest before each request by WebDAV, 10 ms without it; releases before 1.63
+have no such flag, and rest all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +94,29 @@ def curl_all(files: Sequence[Path], server: SinkProcess, folder: Path, workers: 
     return _run(find("curl"), "--config", str(config), *(parallel if workers > 1 else ()))
 
 
+def bare_python(files: Sequence[Path], server: SinkProcess, folder: Path, workers: int) -> Spent:
+    """The least that Python does for each file: see `agent.simulation.bench.bare`.
+
+    `folder` is on the disk to which it writes what was delivered.
+    """
+    with tempfile.TemporaryDirectory(dir=folder) as own:
+        names = Path(own) / "files"
+        names.write_text("".join(f"{file}\n" for file in files), encoding="utf-8")
+        with names.open("rb") as listed:
+            return _run(
+                *(sys.executable, "-m", "agent.simulation.bench.bare", server.url),
+                *(f"{own}/delivered.db", str(workers), *FIELDS),
+                stdin=listed,
+            )
+
+
 def rclone_copy(directory: Path, server: SinkProcess, folder: Path, workers: int) -> Spent:
     """`rclone copy` of a folder, by WebDAV: a PUT for each file, and a look whether it is there."""
+    rclone = find("rclone")
     return _run(
-        find("rclone"),
-        *("copy", str(directory), ":webdav:recordings", "--webdav-url", server.origin),
+        *(rclone, "copy", str(directory), ":webdav:recordings", "--webdav-url", server.origin),
         *("--transfers", str(workers), "--config", str(folder / "rclone.conf"), "--quiet"),
+        *((f"{PACER}=0",) if _has_flag(rclone, PACER) else ()),
     )
 
 
@@ -125,9 +149,16 @@ def shell_loop(directory: Path, server: SinkProcess, folder: Path) -> Iterator[C
             end()
 
 
-def _run(*words: str) -> Spent:
+def _has_flag(program: str, flag: str) -> bool:
+    told = subprocess.run(  # noqa: S603 - found by `find`
+        [program, "help", "flags"], capture_output=True, text=True, check=False
+    ).stdout
+    return flag in told.split()
+
+
+def _run(*words: str, stdin: IO[bytes] | None = None) -> Spent:
     began = time.monotonic()
-    process = subprocess.Popen(words)  # noqa: S603 - found by `find`
+    process = subprocess.Popen(words, stdin=stdin)  # noqa: S603 - found by `find`
     try:
         spent = _reap(process, began)
     except BaseException:

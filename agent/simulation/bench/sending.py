@@ -10,7 +10,7 @@ from statistics import median
 from agent.simulation.bench.backlog import book_calls
 from agent.simulation.bench.daemon import Daemon, daemon, wait_until
 from agent.simulation.bench.figures import Bench, Figure, Row
-from agent.simulation.bench.peers import curl_all, curl_one, shell_loop
+from agent.simulation.bench.peers import bare_python, curl_all, curl_one, shell_loop
 from agent.simulation.bench.sink import SinkProcess, sink
 from agent.simulation.bench.stock import A_MINUTE, Stock, gateway_settings
 
@@ -20,6 +20,8 @@ LARGE, SMALLER = 200 * MEBIBYTE, 32 * MEBIBYTE
 ROUNDS = 5
 """Times that each sends the large recording, in turn; the median counts."""
 MANY, FEW = 2000, 100
+TIMES = 3
+"""Times that a peer sends all of them; the median counts."""
 AFTERWARDS = 0.5
 """Seconds after the platform had the last file in which the agent writes that down."""
 LOOK_AGAIN = 0.1
@@ -58,6 +60,7 @@ def measure_many(bench: Bench) -> Sequence[Figure]:
     with sink() as server:
         loop = _by_loop(bench, server, count)
         one = _by_one_curl(bench, server, count)
+        bare = _by_bare_python(bench, server, count)
         ours = _by_agent(bench, server, count, booked=True)
         alone = _by_agent(bench, server, count, booked=False)
     what = f"CPU for {count} recordings of {A_MINUTE // 1000} kB"
@@ -68,6 +71,9 @@ def measure_many(bench: Bench) -> Sequence[Figure]:
         Figure("with a record of its own for each", alone * 1000, "ms CPU"),
         Figure("inotifywait and curl, for each", loop * 1000, "ms CPU"),
         Figure("one curl, for each", one * 1000, "ms CPU"),
+        Figure("the barest Python, for each", bare * 1000, "ms CPU"),
+        Figure("the barest Python", bare / one, "x one curl"),
+        Figure("the agent", ours / bare, "x the barest Python"),
     ]
 
 
@@ -86,7 +92,20 @@ def _by_loop(bench: Bench, server: SinkProcess, count: int) -> float:
 def _by_one_curl(bench: Bench, server: SinkProcess, count: int) -> float:
     bench.say(f"{count} recordings by one curl")
     files = Stock(_folder(bench, "curl")).make(count)
-    return median(curl_all(files, server, bench.folder).processor for _ in range(3)) / count
+    rounds = [curl_all(files, server, bench.folder) for _ in range(TIMES)]
+    return median(each.processor for each in rounds) / count
+
+
+def _by_bare_python(bench: Bench, server: SinkProcess, count: int) -> float:
+    bench.say(f"{count} recordings by the barest Python")
+    folder = _folder(bench, "bare")
+    files = Stock(folder).make(count)
+    # A daemon has started long before.
+    to_start, to_send = (
+        median(bare_python(some, server, folder, workers=1).processor for _ in range(TIMES))
+        for some in ([], files)
+    )
+    return (to_send - to_start) / count
 
 
 def _by_agent(bench: Bench, server: SinkProcess, count: int, *, booked: bool) -> float:
