@@ -12,7 +12,8 @@ from agent.intake import Intake
 from agent.ledger import Ledger
 from agent.ledger.rows import RecordingToSend, StoredCall
 from agent.parts import Alive, Part
-from agent.recordings.disk import Disk, DiskStatus, look
+from agent.recordings.disk import Disk, DiskStatus
+from agent.recordings.disk_watch import DiskWatch
 from agent.recordings.matching import Recorded
 from agent.recordings.names import RecordingNames, display_name
 from agent.recordings.watcher import RecordingWatcher, WatcherView
@@ -41,6 +42,7 @@ class Collection:
         self._settings = settings
         self._masked = masked
         self._names = RecordingNames(settings.patterns, _zone(settings.timezone))
+        self._disk = DiskWatch(Path(settings.directory), settings.mount_point, clock)
         self.intake = Intake(
             settings,
             self._names,
@@ -77,7 +79,7 @@ class Collection:
 
     def disk(self) -> Disk:
         """How the disk under the recordings is now."""
-        return look(self.directory, self._settings.mount_point)
+        return self._disk.look()
 
     def shown(self, relative: str) -> str:
         """A file's name, fit for the log."""

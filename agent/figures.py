@@ -9,7 +9,7 @@ from pathlib import Path
 from agent.clock import Clock
 from agent.ledger import Ledger, damaged_ledgers
 from agent.ledger.rows import DialCounts, Errand, QueueCounts
-from agent.recordings.disk import look
+from agent.recordings.disk_watch import DiskWatch
 
 LOOK_BACK = 86_400.0
 """Seconds for which a file that can't be sent, or went missing, is shown as a problem."""
@@ -88,15 +88,28 @@ class StateDirectory:
 
     def __init__(self, directory: Path, clock: Clock) -> None:
         self._directory = directory
+        self._disk = DiskWatch(directory, None, clock)
         self._clock = clock
         self._view: StateView | None = None
         self._looked = 0.0
+        self._damaged: tuple[str, ...] = ()
+        self._listed = 0
 
     def view(self) -> StateView:
         """How it is, or was STATE_LOOK seconds ago."""
         now = self._clock.monotonic()
         if self._view is None or self._view.trouble or now - self._looked >= STATE_LOOK:
-            damaged = tuple(path.name for path in damaged_ledgers(self._directory))
-            self._view = StateView(damaged, look(self._directory, None).reason)
+            self._view = StateView(self._set_aside(), self._disk.look().reason)
             self._looked = now
         return self._view
+
+    def _set_aside(self) -> tuple[str, ...]:
+        """Names of damaged ledgers; listed anew only where the directory has other names."""
+        try:
+            changed = self._directory.stat().st_mtime_ns
+        except OSError:
+            changed = 0
+        if not changed or changed != self._listed:
+            self._damaged = tuple(path.name for path in damaged_ledgers(self._directory))
+            self._listed = changed
+        return self._damaged

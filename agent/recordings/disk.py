@@ -110,7 +110,11 @@ def _measured(directory: Path) -> Disk:
     except OSError as error:
         why = said("{path} can't be read: {why}", path=str(directory), why=system_words(error))
         return _fault(DiskStatus.NOT_WRITABLE, why)
-    status, reason = _judged(directory, found)
+    return measured(found, *_judged(directory, found))
+
+
+def measured(found: os.statvfs_result, status: DiskStatus, reason: str) -> Disk:
+    """Return the figures of a file system, judged as given."""
     used = found.f_blocks - found.f_bfree
     usable = used + found.f_bavail
     return Disk(
@@ -120,6 +124,12 @@ def _measured(directory: Path) -> Disk:
         status=status,
         reason=reason,
     )
+
+
+def room_left(found: os.statvfs_result) -> bool:
+    """Tell whether a file fits; some file systems have no blocks or no inodes to count."""
+    no_block = found.f_blocks > 0 and found.f_bavail * found.f_frsize < LEAST_FREE
+    return not no_block and not (found.f_files > 0 and found.f_favail == 0)
 
 
 def _judged(directory: Path, found: os.statvfs_result) -> tuple[DiskStatus, str]:
