@@ -77,6 +77,21 @@ def test_a_clock_that_agrees_with_the_platform_is_trusted(ahead: float, trusted:
     assert time.view().platform_ahead == pytest.approx(ahead)
 
 
+def test_the_kernel_is_not_asked_while_the_platform_agrees() -> None:
+    clock = HandClock()
+    asked: list[float] = []
+
+    def synchronised() -> bool:
+        asked.append(clock.wall())
+        return False
+
+    time = TrustedClock(clock, synchronised)
+    time.hear(NOON)
+    assert (time.trusted, len(asked)) == (True, 0)
+    clock.jump(3600)
+    assert (time.trusted, len(asked)) == (False, 1)
+
+
 def test_a_clock_that_jumps_away_from_the_platforms_is_trusted_no_more() -> None:
     clock = HandClock()
     time = judged(clock)
