@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -20,6 +21,7 @@ from agent.delivery.gate import GateView
 from agent.gateway import Gateway
 from agent.health import ProblemBook
 from agent.instance import AnotherInstance, InstanceLock
+from agent.kept import Kept
 from agent.language import language, said, text_of
 from agent.ledger import Ledger, LedgerError, LedgerTooNew, open_ledger, suspect
 from agent.ledger.rows import DialCounts, QueueCounts
@@ -70,6 +72,7 @@ class Daemon:
         place = Path(settings.status_file)
         page = StatusPage(place, clock) if settings.status_page else None
         self._status_file = StatusFile(place, page)
+        self._told = Kept()
         self._metrics_file = MetricsFile(settings.metrics_file, clock)
         self._problems = ProblemBook()
         self._log = self._set_up_log()
@@ -87,6 +90,8 @@ class Daemon:
         self._take_signals()
         send_all_to_the_log()
         log.info("smarttel-agent %s begins, configured by %s", __version__, self._path)
+        # What was loaded until here stays to the end: the collector need never look at it again.
+        gc.freeze()
         while not self._stop:
             try:
                 with self._state() as ledger:
@@ -194,7 +199,8 @@ class Daemon:
         self._write(status)
 
     def _write(self, status: Status) -> None:
-        self._status_file.write(as_json(status, self._language), self._language)
+        told = as_json(status, self._language, self._told)
+        self._status_file.write(told, self._language)
         self._metrics_file.write(status)
 
     def _obey_signals(self, gateway: Gateway) -> None:

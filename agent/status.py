@@ -20,6 +20,7 @@ from agent.boards.link import LinkView
 from agent.clock import ClockView
 from agent.delivery.gate import GateView
 from agent.files import replace_file
+from agent.kept import Kept
 from agent.language import ENGLISH, Language, Said, marked
 from agent.ledger.rows import DialCounts, Errand, QueueCounts
 from agent.problems import Health, Problem
@@ -71,8 +72,15 @@ class Status:
     """The ledger can't be used: what comes out of it is not known, though it reads as none."""
 
 
-def as_json(status: Status, language: Language = ENGLISH) -> dict[str, Any]:
-    """The status as INTERFACES.md has it, phone numbers masked; problems in `language`."""
+def as_json(
+    status: Status, language: Language = ENGLISH, kept: Kept | None = None
+) -> dict[str, Any]:
+    """The status as INTERFACES.md has it, phone numbers masked; problems in `language`.
+
+    `kept`: what was told before, by whoever tells again and again; then what is returned may hold
+    parts of it, and is not to be changed.
+    """
+    kept = kept or Kept()
     trouble = (status.watcher and status.watcher.trouble) or ""
     return {
         "version": 1,
@@ -87,12 +95,13 @@ def as_json(status: Status, language: Language = ENGLISH) -> dict[str, Any]:
             "url": shown_url(status.url),
             "reachable": status.gate.shut is None and status.gate.last_good is not None,
             "last_ok": _rounded(status.gate.last_good),
-            "last_error": _foreign(language.tell(status.gate.reason)) or None,
+            "last_error": _told(status.gate.reason, language),
             "clock_offset": _rounded(status.clock.platform_ahead),
         },
         "clock": {"trusted": status.clock.trusted, "unset": status.clock.unset},
         "boards": [
-            _board(link, status.channels.get(link.serial, []), language) for link in status.links
+            _board(link, status.channels.get(link.serial, []), language, kept)
+            for link in status.links
         ],
         "disk": {
             "percent": status.disk.percent,
@@ -103,7 +112,7 @@ def as_json(status: Status, language: Language = ENGLISH) -> dict[str, Any]:
         "recordings": {
             "last_scan": _rounded(status.watcher.last_scan) if status.watcher else None,
             "files_seen": status.watcher.files_seen if status.watcher else 0,
-            "trouble": _foreign(language.tell(trouble)) or None,
+            "trouble": _told(trouble, language),
             "kept": status.queue.kept,
             "missing": status.queue.missing,
         },
@@ -122,7 +131,7 @@ def as_json(status: Status, language: Language = ENGLISH) -> dict[str, Any]:
             "expired": status.dial.expired,
             "failed": status.dial.failed,
         },
-        "errands": [_errand(errand) for errand in status.errands],
+        "errands": kept.of("errands", status.errands, _errands),
         "errands_malformed": status.malformed,
     }
 
@@ -135,6 +144,7 @@ class StatusFile:
         self._path = path
         self._page = page
         self._words = words_beside(path)
+        self._kept = Kept()
         self._trouble = ""
 
     @property
@@ -146,7 +156,7 @@ class StatusFile:
         """Write the status, its words in `language`, or say once in the log that it can't be."""
         try:
             replace_file(self._path, _indented(told))
-            replace_file(self._words, as_words(told, language))
+            replace_file(self._words, as_words(told, language, self._kept))
             if self._page is not None:
                 self._page.take(told, language)
         except OSError as error:
@@ -207,7 +217,9 @@ def _retold(message: str) -> dict[str, Any]:
     return {"template": message.template, **plural, "values": values}
 
 
-def _board(link: LinkView, channels: Sequence[ChannelView], language: Language) -> dict[str, Any]:
+def _board(
+    link: LinkView, channels: Sequence[ChannelView], language: Language, kept: Kept
+) -> dict[str, Any]:
     return {
         "serial": link.serial,
         "driver": printable(link.driver),
@@ -216,8 +228,12 @@ def _board(link: LinkView, channels: Sequence[ChannelView], language: Language) 
         "last_heard": _rounded(link.last_heard),
         "frames": link.frames,
         "bad_frames": link.bad_frames,
-        "trouble": _foreign(language.tell(link.trouble)) or None,
-        "channels": [_channel(view, link.hears(view.channel)) for view in channels],
+        "trouble": _told(link.trouble, language),
+        "channels": kept.of(
+            link.serial,
+            (channels, link.up, link.channels_up),
+            lambda _: [_channel(view, link.hears(view.channel)) for view in channels],
+        ),
     }
 
 
@@ -231,6 +247,10 @@ def _channel(view: ChannelView, heard: bool) -> dict[str, Any]:
         "since": _rounded(view.since.wall) if view.since else 0,
         "heard": heard,
     }
+
+
+def _errands(errands: Sequence[Errand]) -> list[dict[str, Any]]:
+    return [_errand(errand) for errand in errands]
 
 
 def _errand(errand: Errand) -> dict[str, Any]:
@@ -247,9 +267,13 @@ def _errand(errand: Errand) -> dict[str, Any]:
     }
 
 
+def _told(text: str, language: Language) -> str | None:
+    return _foreign(language.tell(text)) or None if text else None
+
+
 def _foreign(text: str) -> str:
     """Words that others had a hand in, without control characters and whole numbers."""
-    return printable(masked_numbers(text))
+    return printable(masked_numbers(text)) if text else ""
 
 
 def _rounded(moment: float | None) -> float | None:

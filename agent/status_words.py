@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
+from agent.kept import Kept
 from agent.language import ENGLISH, Language, marked, said
 from agent.problems import Health
 from agent.recordings.disk import MEBIBYTE
@@ -20,78 +20,102 @@ LABEL_COLUMNS = 10
 """Columns of the labels in status.txt."""
 
 
-def as_words(told: dict[str, Any], language: Language = ENGLISH) -> str:
-    """Write out a status, given as the status file has it, for `cat`."""
-    lines = [*_headline(told, language), ""]
-    for problem in told["problems"]:
-        line = language.say(
-            "!! {code} since {moment}: {message}",
-            code=problem["code"],
-            moment=_moment(problem["since"], language),
-            message=problem["message"],
-        )
-        lines += [line, f"   {problem['hint']}"]
-    lines += [padded(label, LABEL_COLUMNS) + words for label, words in _parts(told, language)]
+def as_words(told: dict[str, Any], language: Language = ENGLISH, kept: Kept | None = None) -> str:
+    """Write out a status, given as the status file has it, for `cat`.
+
+    `kept`: what was written out before, by whoever does so again and again.
+    """
+    kept = kept or Kept()
+    origin = (told["satellite"], told["pid"], told["started"], told["problems"], language)
+    figures = (told["queue"], told["dial"], told["disk"], language)
+    texts = [
+        _headline(told, language),
+        kept.of("origin", origin, _origin),
+        _platform(told["platform"], language),
+        kept.of("figures", figures, _figures),
+    ]
     for board in told["boards"]:
-        lines += _board_lines(board, language)
-    return "\n".join(lines) + "\n"
+        channels = (board["channels"], language)
+        texts += [_board(board, language), kept.of(board["serial"], channels, _channels)]
+    return "".join(texts)
 
 
-def _headline(told: dict[str, Any], language: Language) -> tuple[str, str]:
+def _headline(told: dict[str, Any], language: Language) -> str:
     health = language.say(HEALTH_NAMES[told["health"]])
-    updated = _moment(told["updated"], language)
-    return (
-        f"smarttel-agent {told['agent']}: {health}   {updated}",
-        language.say(
-            "gateway {satellite}, process {pid}, since {moment}",
-            satellite=told["satellite"] or said("without a MAC address"),
-            pid=told["pid"],
-            moment=_moment(told["started"], language),
-        ),
-    )
+    return f"smarttel-agent {told['agent']}: {health}   {_moment(told['updated'], language)}\n"
 
 
-def _parts(told: dict[str, Any], language: Language) -> Iterator[tuple[str, str]]:
-    queue, disk, platform = told["queue"], told["disk"], told["platform"]
-    yield (
-        language.say("platform"),
-        language.say(
-            "{url}: {reached}, last answer {moment}",
-            url=platform["url"],
-            reached=said("reached") if platform["reachable"] else said("not reached"),
-            moment=_moment(platform["last_ok"], language),
-        ),
+def _origin(origin: tuple[str | None, int, float, list[dict[str, Any]], Language]) -> str:
+    satellite, process, started, problems, language = origin
+    words = language.say(
+        "gateway {satellite}, process {pid}, since {moment}",
+        satellite=satellite or said("without a MAC address"),
+        pid=process,
+        moment=_moment(started, language),
     )
-    yield (
-        language.say("queue"),
-        language.say(
-            "{records} records and {files} recordings wait ({size} MiB), {attention} need"
-            " attention, {delivered} recordings delivered",
-            records=queue["records_waiting"],
-            files=queue["files_waiting"],
-            size=queue["bytes_waiting"] // MEBIBYTE,
-            attention=queue["attention"],
-            delivered=queue["delivered"],
-        ),
-    )
-    yield (
-        language.say("dial"),
-        language.say(
-            "{waiting} wait, {placed} placed, {expired} expired, {failed} failed", **told["dial"]
-        ),
-    )
-    yield (
-        language.say("disk"),
-        language.say(
-            "{percent} % used, {free} of {size} MiB free",
-            percent=disk["percent"],
-            free=disk["free_mib"],
-            size=disk["size_mib"],
-        ),
-    )
+    return f"{words}\n\n" + "".join(_problem(problem, language) for problem in problems)
 
 
-def _board_lines(board: dict[str, Any], language: Language) -> Iterator[str]:
+def _problem(problem: dict[str, Any], language: Language) -> str:
+    words = language.say(
+        "!! {code} since {moment}: {message}",
+        code=problem["code"],
+        moment=_moment(problem["since"], language),
+        message=problem["message"],
+    )
+    return f"{words}\n   {problem['hint']}\n"
+
+
+def _platform(platform: dict[str, Any], language: Language) -> str:
+    words = language.say(
+        "{url}: {reached}, last answer {moment}",
+        url=platform["url"],
+        reached=said("reached") if platform["reachable"] else said("not reached"),
+        moment=_moment(platform["last_ok"], language),
+    )
+    return _labelled(language.say("platform"), words)
+
+
+def _figures(sections: tuple[dict[str, Any], dict[str, Any], dict[str, Any], Language]) -> str:
+    queue, dial, disk, language = sections
+    return _queue(queue, language) + _dial(dial, language) + _disk(disk, language)
+
+
+def _queue(queue: dict[str, Any], language: Language) -> str:
+    words = language.say(
+        "{records} records and {files} recordings wait ({size} MiB), {attention} need"
+        " attention, {delivered} recordings delivered",
+        records=queue["records_waiting"],
+        files=queue["files_waiting"],
+        size=queue["bytes_waiting"] // MEBIBYTE,
+        attention=queue["attention"],
+        delivered=queue["delivered"],
+    )
+    return _labelled(language.say("queue"), words)
+
+
+def _dial(dial: dict[str, Any], language: Language) -> str:
+    words = language.say(
+        "{waiting} wait, {placed} placed, {expired} expired, {failed} failed", **dial
+    )
+    return _labelled(language.say("dial"), words)
+
+
+def _disk(disk: dict[str, Any], language: Language) -> str:
+    words = language.say(
+        "{percent} % used, {free} of {size} MiB free",
+        percent=disk["percent"],
+        free=disk["free_mib"],
+        size=disk["size_mib"],
+    )
+    return _labelled(language.say("disk"), words)
+
+
+def _labelled(label: str, words: str) -> str:
+    return f"{padded(label, LABEL_COLUMNS)}{words}\n"
+
+
+def _board(board: dict[str, Any], language: Language) -> str:
     label = language.say("board {serial}", serial=board["serial"])
     words = language.say(
         "{driver} on {port}: link {link}, {frames} lines heard, {bad} bad",
@@ -101,11 +125,18 @@ def _board_lines(board: dict[str, Any], language: Language) -> Iterator[str]:
         frames=board["frames"],
         bad=board["bad_frames"],
     )
-    yield padded(label, LABEL_COLUMNS) + words
-    for channel in board["channels"]:
-        port = language.say("port {number}", number=f"{channel['ch']:>2}")
-        name = padded(language.say(channel["name"]), 14)
-        yield f"   {port}  {name} {channel['phone']}".rstrip()
+    return _labelled(label, words)
+
+
+def _channels(told: tuple[list[dict[str, Any]], Language]) -> str:
+    channels, language = told
+    return "".join(_channel(channel, language) for channel in channels)
+
+
+def _channel(channel: dict[str, Any], language: Language) -> str:
+    port = language.say("port {number}", number=f"{channel['ch']:>2}")
+    name = padded(language.say(channel["name"]), 14)
+    return f"   {port}  {name} {channel['phone']}".rstrip() + "\n"
 
 
 def _moment(moment: float | None, language: Language) -> str:

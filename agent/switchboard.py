@@ -91,6 +91,9 @@ class Switchboard:
             for board, ports in sorted(channels.items())
             for channel in (range(1, ports + 1) if isinstance(ports, int) else sorted(ports))
         }
+        self._boards = sorted({board for board, _ in self._trackers})
+        self._views: dict[int, list[ChannelView]] = {}
+        """Ports by board, as last seen; without the boards of which something was heard since."""
         self._up: set[Port] = set()
         """Ports whose link is up."""
         self._hellos: dict[int, tuple[BoardHello, float]] = {}
@@ -167,7 +170,8 @@ class Switchboard:
         at = self._clock.stamp()
         with self._lock:
             for port, tracker in self._trackers.items():
-                self._take(port, tracker.tick(at))
+                if tracker.call is not None:
+                    self._take(port, tracker.tick(at))
             self._writer.save()
             written = self._writer.write()
         self._tell(False, written)
@@ -209,21 +213,23 @@ class Switchboard:
     @property
     def boards(self) -> list[int]:
         """Numbers of the boxes, in order."""
-        return sorted({board for board, _ in self._trackers})
+        return list(self._boards)
 
     def channels(self, board: int) -> list[ChannelView]:
-        """The ports of one board as they are now, in order."""
+        """The ports of one board as they are now, in order: the same list, not to be changed,
+        while they are so.
+        """
         with self._lock:
-            return [
-                _view(tracker) for (serial, _), tracker in self._trackers.items() if serial == board
-            ]
+            if board not in self._views:
+                self._views[board] = [_view(self._trackers[port]) for port in self._ports(board)]
+            return self._views[board]
 
     def is_up(self, board: int, channel: int | None = None) -> bool:
         """Tell whether the link of a port is up; of all ports of the board where none is named."""
         ports = self._ports(board, None if channel is None else (channel,))
         return bool(ports) and self._up.issuperset(ports)
 
-    def _ports(self, board: int, channels: Collection[int] | None) -> list[Port]:
+    def _ports(self, board: int, channels: Collection[int] | None = None) -> list[Port]:
         return [
             port
             for port in self._trackers
@@ -286,12 +292,15 @@ class Switchboard:
             return False
         before = _view(tracker)
         steps = tracker.hear(event, at)
+        self._views.pop(board, None)
         self._take(port, steps)
         if not any(isinstance(step, Ended) for step in steps):
             self._resumed.pop(port, None)
         return _view(tracker) != before
 
     def _take(self, port: Port, steps: Sequence[Step]) -> None:
+        if steps:
+            self._views.pop(port[0], None)
         for step in steps:
             if isinstance(step, Started):
                 self._begin(port, step)

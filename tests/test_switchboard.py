@@ -644,6 +644,9 @@ def test_whatever_boards_and_disk_do_the_ledger_agrees_with_the_ports_in_the_end
                 fault = None
             elif kind == "restart" and fault is None:
                 exchange.start_anew()
+            shown = exchange.board.channels(1)
+            exchange.board._views.clear()
+            assert shown == exchange.board.channels(1), "what is kept is what is so"
         if fault is not None:
             fault.__exit__(None, None, None)
         exchange.board.tick()
