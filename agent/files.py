@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
@@ -12,7 +13,7 @@ def replace_file(path: Path, content: str | bytes) -> None:
     Makes its folder where there is none. Raises OSError.
     """
     # Every few seconds, so in as few system calls as it takes.
-    fresh = path.with_name(f".{path.name}.new")
+    fresh = _beside(path)
     left = content.encode("utf-8", "replace") if isinstance(content, str) else content
     descriptor = _new_file(fresh)
     try:
@@ -21,7 +22,13 @@ def replace_file(path: Path, content: str | bytes) -> None:
             left = left[os.write(descriptor, left) :]
     finally:
         os.close(descriptor)
-    fresh.replace(path)
+    os.replace(fresh, path)  # noqa: PTH105 - a Path would be made of the result
+
+
+@functools.lru_cache(maxsize=8)
+def _beside(path: Path) -> Path:
+    """Where a file's new content is written; the status, its page and its history are files."""
+    return path.with_name(f".{path.name}.new")
 
 
 def _new_file(fresh: Path) -> int:

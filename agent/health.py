@@ -57,6 +57,8 @@ def assess(now: Situation) -> list[Finding]:
     """Find all that is wrong, in the order of the table."""
     judges = (_boards, _channels, _platform, _queue, _disk, _time, _state, _parts)
     findings = [finding for judge in judges for finding in judge(now)]
+    if not findings:
+        return findings
     order = list(KINDS)
     return sorted(findings, key=lambda finding: order.index(finding.code))
 
@@ -126,39 +128,27 @@ def _platform(now: Situation) -> Iterator[Finding]:
 
 
 def _queue(now: Situation) -> Iterator[Finding]:
-    attention, unusable, lost = now.queue.attention, now.unusable, now.lost
-    found = (
-        (
-            "queue-attention",
+    if attention := now.queue.attention:
+        words = counted(
+            "{number} item refused again and again by the platform",
+            "{number} items refused again and again by the platform",
             attention,
-            counted(
-                "{number} item refused again and again by the platform",
-                "{number} items refused again and again by the platform",
-                attention,
-            ),
-        ),
-        (
-            "recording-unusable",
-            unusable,
-            counted(
-                "{number} file found that can't be sent: empty, or not audio",
-                "{number} files found that can't be sent: empty, or not audio",
-                unusable,
-            ),
-        ),
-        (
-            "recording-missing",
-            lost,
-            counted(
-                "{number} recording gone before it could be sent",
-                "{number} recordings gone before they could be sent",
-                lost,
-            ),
-        ),
-    )
-    for code, count, words in found:
-        if count:
-            yield Finding(code, "", words)
+        )
+        yield Finding("queue-attention", "", words)
+    if now.unusable:
+        words = counted(
+            "{number} file found that can't be sent: empty, or not audio",
+            "{number} files found that can't be sent: empty, or not audio",
+            now.unusable,
+        )
+        yield Finding("recording-unusable", "", words)
+    if now.lost:
+        words = counted(
+            "{number} recording gone before it could be sent",
+            "{number} recordings gone before they could be sent",
+            now.lost,
+        )
+        yield Finding("recording-missing", "", words)
     if now.recordings_trouble and now.disk.status is DiskStatus.NORMAL:
         yield Finding("recordings-trouble", "", now.recordings_trouble)
 

@@ -81,9 +81,9 @@ class History:
         updated = told["updated"]
         if updated < EARLIEST_TRUE_TIME or not told["boards"]:
             return
-        now = sample_of(told)
-        if self._samples and self._samples[-1].slot == now.slot:
+        if self._samples and self._samples[-1].slot == _slot(updated):
             return
+        now = sample_of(told)
         # Where the clock was set back, the samples of times to come were never true.
         since = now.slot - (DAY - 1) * SLOT
         kept = tuple(one for one in self._samples if since <= one.slot < now.slot)
@@ -110,12 +110,16 @@ def sample_of(told: dict[str, Any]) -> Sample:
     """Return the queue of a status as a sample of its slot."""
     queue = told["queue"]
     return Sample(
-        int(told["updated"]) // SLOT * SLOT,
+        _slot(told["updated"]),
         queue["records_waiting"],
         queue["files_waiting"],
         queue["bytes_waiting"],
         queue["delivered"],
     )
+
+
+def _slot(moment: float) -> int:
+    return int(moment) // SLOT * SLOT
 
 
 def _read(path: Path) -> tuple[Sample, ...]:

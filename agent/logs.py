@@ -87,6 +87,10 @@ class Repeats:
         self._heard[key] = _Heard(now)
         return True
 
+    def __bool__(self) -> bool:
+        """True: lines were heard lately, and sums may be due."""
+        return bool(self._heard)
+
     def ended(self, now: float) -> Iterator[Said]:
         """Yield the sums that are due: of ended windows, and of the oldest beyond the limit."""
         for key, heard in list(self._heard.items()):
@@ -134,6 +138,8 @@ class LineHandler(logging.Handler):
 
     def say_sums(self) -> None:
         """Write the sums that are due: done with each record, to be called every few seconds."""
+        if not self._repeats:
+            return
         with contextlib.suppress(Exception), self._locked():
             self._write_sums(self._repeats.ended(self._monotonic()))
 

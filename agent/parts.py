@@ -6,7 +6,6 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 
 from agent.clock import Clock
@@ -76,9 +75,9 @@ class Nudge:
 
     def clear(self) -> None:
         """Forget what came since."""
-        with suppress(queue.Empty):
-            while True:
-                self._nudges.get_nowait()
+        # One thread takes them, so what is there stays there until it does.
+        while not self._nudges.empty():
+            self._nudges.get_nowait()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +108,7 @@ class Part:
         self._failures = 0
         self._last_failure = ""
         self._failed_at = float("-inf")
+        self._well = PartView(name, alive=True, failures=0, last_failure="")
         # Daemonic: a thread caught in a silent network must not hold up the end of the process.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -130,8 +130,11 @@ class Part:
 
     def view(self) -> PartView:
         """Whether the job lives, and how often it failed."""
-        alive = self._thread.is_alive() and self._clock.monotonic() <= self._deadline
-        failing = self._clock.monotonic() - self._failed_at < FAILING_FOR
+        now = self._clock.monotonic()
+        alive = now <= self._deadline and self._thread.is_alive()
+        if alive and not self._failures:
+            return self._well
+        failing = now - self._failed_at < FAILING_FOR
         return PartView(self.name, alive, self._failures, self._last_failure, failing)
 
     def beat(self, within: float) -> None:

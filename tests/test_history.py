@@ -196,7 +196,8 @@ def test_nothing_is_written_through_a_link(path: Path) -> None:
 def test_a_folder_that_takes_no_file_is_said_once_and_the_day_stays_in_memory(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    history = History(tmp_path / "absent" / "history.json")
+    (tmp_path / "taken").write_text("a file where the folder should be")
+    history = History(tmp_path / "taken" / "history.json")
     for slot in range(4):
         history.take(status(FIRST + slot * SLOT))
     assert slots(history) == [0, 1, 2, 3]

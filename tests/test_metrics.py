@@ -265,13 +265,13 @@ def test_the_collector_never_sees_the_file_that_is_being_made(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[str] = []
-    rename = Path.replace
+    rename = os.replace
 
-    def noted(self: Path, target: Path) -> Path:
-        made.append(self.name)
-        return rename(self, target)
+    def noted(source: Path, target: Path) -> None:
+        made.append(source.name)
+        rename(source, target)
 
-    monkeypatch.setattr(Path, "replace", noted)
+    monkeypatch.setattr(os, "replace", noted)
     MetricsFile(str(path), HandClock()).write(STATUS)
     assert made and not any(name.endswith(".prom") for name in made)
 

@@ -106,12 +106,18 @@ class BoardLink:
     def view(self) -> LinkView:
         """How the link is now; from any thread."""
         with self._lock:
-            driver = self._driver
-            return replace(
-                self._view,
-                frames=self._earlier_frames + (driver.frames if driver else 0),
-                bad_frames=self._earlier_bad_frames + (driver.bad_frames if driver else 0),
-                last_heard=self._last_heard,
+            view, driver = self._view, self._driver
+            # By place: `replace` costs three times as much, and this is asked for every 5 s.
+            return LinkView(
+                view.serial,
+                view.driver,
+                view.port,
+                view.up,
+                self._last_heard,
+                self._earlier_frames + (driver.frames if driver else 0),
+                self._earlier_bad_frames + (driver.bad_frames if driver else 0),
+                view.trouble,
+                view.channels_up,
             )
 
     def dial(self, channel: int, phone: str) -> None:

@@ -201,7 +201,7 @@ class Gate:
     def view(self) -> GateView:
         """What the status file says of the platform."""
         with self._lock:
-            refusing = joined(self._refusing.values())
+            refusing = joined(self._refusing.values()) if self._refusing else ""
             return GateView(self._shut, self._since, self._reason, self._last_good, refusing)
 
     def _asked_for(self, retry_after: float | None) -> float:
