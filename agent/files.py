@@ -10,7 +10,7 @@ from pathlib import Path
 def replace_file(path: Path, content: str | bytes) -> None:
     """Write a file for everybody to read: a reader sees the old one or the new one, never half.
 
-    Makes its folder where there is none. Raises OSError.
+    Raises OSError; its folder must be there.
     """
     # Every few seconds, so in as few system calls as it takes.
     fresh = _beside(path)
@@ -38,6 +38,4 @@ def _new_file(fresh: Path) -> int:
         return os.open(fresh, flags, 0o644)
     except FileExistsError:
         fresh.unlink()
-    except FileNotFoundError:
-        fresh.parent.mkdir(parents=True, exist_ok=True)
     return os.open(fresh, flags, 0o644)

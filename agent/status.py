@@ -155,7 +155,7 @@ class StatusFile:
     def write(self, told: dict[str, Any], language: Language = ENGLISH) -> None:
         """Write the status, its words in `language`, or say once in the log that it can't be."""
         try:
-            replace_file(self._path, _indented(told))
+            self._put(_indented(told))
             replace_file(self._words, as_words(told, language, self._kept))
             if self._page is not None:
                 self._page.take(told, language)
@@ -166,6 +166,13 @@ class StatusFile:
             self._trouble = trouble
         else:
             self._trouble = ""
+
+    def _put(self, content: bytes) -> None:
+        try:
+            replace_file(self._path, content)
+        except FileNotFoundError:  # where /run is made anew at each boot
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(self._path, content)
 
 
 def words_beside(path: Path) -> Path:
