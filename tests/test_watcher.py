@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ from agent.recordings.audio import Verdict
 from agent.recordings.candidates import MOST_CANDIDATES, Candidate, Candidates
 from agent.recordings.files import NotARecording, open_recording
 from agent.recordings.finished import Seen, is_finished, open_for_writing
-from agent.recordings.hints import MOST_HINTS, HintBox
+from agent.recordings.hints import MOST_HINTS, HintBox, TreeWatch
 from agent.recordings.names import NameFacts, RecordingNames
 from agent.recordings.scanning import SeenFile, TreeWalk
 from agent.recordings.watcher import FileKey, FinishedFile, RecordingWatcher
@@ -185,6 +186,31 @@ def test_a_recording_in_a_new_folder_is_told_of(directory: Path, ledger: Ledger)
         (directory / "2026" / "03").mkdir(parents=True)
         (directory / "2026" / "03" / NAME).write_bytes(make.pcm(0.1))
         ledger.wait_for(f"2026/03/{NAME}")
+
+
+def test_the_first_folder_is_watched_as_well(directory: Path, ledger: Ledger) -> None:
+    with watching(directory, ledger, settle=1000):
+        path = directory / "2026" / NAME
+        path.parent.mkdir()
+        path.write_bytes(make.pcm(0.1))
+
+        def told_by_its_close() -> bool:
+            path.open("ab").close()
+            return f"2026/{NAME}" in ledger.names()
+
+        until(told_by_its_close)
+
+
+def test_a_watch_reads_no_list_of_all_names(directory: Path) -> None:
+    for number in range(3000):
+        (directory / f"{number:0200}.wav").touch()
+    tracemalloc.start()
+    try:
+        TreeWatch(directory, HintBox()).close()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 3000 * 200
 
 
 def test_a_file_waits_for_its_rename(directory: Path, ledger: Ledger) -> None:

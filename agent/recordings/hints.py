@@ -111,6 +111,8 @@ class _Handler(FileSystemEventHandler):
     def __init__(self, root: str, box: HintBox) -> None:
         self._prefix = root.rstrip("/") + "/"
         self._box = box
+        self.folders = False
+        """A folder came into the directory, or into one in it."""
 
     def on_created(self, event: FileSystemEvent) -> None:
         self._hint(event.src_path, event.is_directory, sure=False)
@@ -128,6 +130,7 @@ class _Handler(FileSystemEventHandler):
     def _hint(self, path: bytes | str, is_directory: bool, sure: bool) -> None:
         name = os.fsdecode(path)
         if name.startswith(self._prefix):
+            self.folders |= is_directory
             hint = self._box.folder if is_directory else self._box.file
             hint(name[len(self._prefix) :], sure)
 
@@ -141,18 +144,25 @@ class TreeWatch:
         root = os.path.realpath(directory)
         self.identity = identity_of(directory)
         self._observer = InotifyObserver(generate_full_events=True)
+        self._handler = _Handler(root, box)
+        # To watch what is below, watchdog reads all names into a list: 9 MiB for a backlog of
+        # 100,000. Most directories have no folders; one that gets its first is watched anew.
+        self._below = _has_folders(root)
         try:
             self._observer.start()
-            self._observer.schedule(_Handler(root, box), root, recursive=True, event_filter=EVENTS)
+            self._observer.schedule(self._handler, root, recursive=self._below, event_filter=EVENTS)
+            self._handler.folders |= not self._below and _has_folders(root)  # in between
         except BaseException:
             self.close()
             raise
 
     def watches(self, identity: Identity) -> bool:
-        """Tell whether the directory of this identity is still the one that is watched."""
+        """Tell whether the directory of this identity is still the one that is watched, and all of
+        its folders are."""
         emitters = self._observer.emitters
         alive = bool(emitters) and all(emitter.is_alive() for emitter in emitters)
-        return alive and identity == self.identity
+        outgrown = self._handler.folders and not self._below
+        return alive and identity == self.identity and not outgrown
 
     def close(self) -> None:
         """Stop watching and wait for the threads to end."""
@@ -160,6 +170,11 @@ class TreeWatch:
             self._observer.stop()
         if self._observer.is_alive():
             self._observer.join(JOIN_SECONDS)
+
+
+def _has_folders(directory: str) -> bool:
+    with os.scandir(directory) as entries:
+        return any(entry.is_dir(follow_symlinks=False) for entry in entries)
 
 
 def identity_of(directory: Path) -> Identity:

@@ -196,6 +196,8 @@ class RecordingWatcher:
     def _take(self, hints: Hints) -> None:
         if hints.everything:
             self._next_scan = self._clock.monotonic()
+        if hints.folders:
+            self._next_check = self._clock.monotonic()  # the first ones must be watched as well
         for folder, moved in hints.folders.items():
             if not waits_for_rename(f"{folder}/any") and not self._walks.folder(folder, moved):
                 self._next_scan = self._clock.monotonic()
