@@ -71,7 +71,7 @@ def test_a_table_that_takes_too_long_is_left_out(tmp_path: Path) -> None:
             add_call(ledger, wait=float(number))
     ticks = iter(range(0, 10_000_000, 1000))
     figures = census(tmp_path / FILE_NAME, NOON, lambda: float(next(ticks)))
-    assert figures["format"][0]["format"] > 0
+    assert figures["format"][0]["format"]
     assert figures["calls"] == [{"not counted": "it takes too long"}]
 
 
