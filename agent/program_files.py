@@ -15,7 +15,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent.language import said
 from agent.settings import FUNCTION_NAME
+from agent.system_words import known
 
 MOST_LISTED = 1000
 """Entries of the directory that a check looks at; a gateway has a handful of programs."""
@@ -65,7 +67,7 @@ class ProgramDirectory:
             try:
                 found = [path.name for path in Path(reopened(folder)).iterdir()]
             except OSError as error:
-                raise ProgramRefused(f"{self.path}: {error.strerror}") from None
+                raise _refused_by_system(str(self.path), error) from None
         return sorted(name for name in found if not name.startswith("."))[:MOST_LISTED]
 
     @contextlib.contextmanager
@@ -87,15 +89,19 @@ class ProgramDirectory:
 
     def _require_folder(self, found: os.stat_result, path: Path) -> None:
         if stat.S_ISLNK(found.st_mode):
-            raise ProgramRefused(f"{path} is a link; functions.directory must be a path without")
+            raise ProgramRefused(
+                said("{path} is a link; functions.directory must be a path without", path=str(path))
+            )
         if not stat.S_ISDIR(found.st_mode):
-            raise ProgramRefused(f"{path} is not a directory")
+            raise ProgramRefused(said("{path} is not a directory", path=str(path)))
         self._require_owner(found, str(path))
         # In a folder like /tmp nobody can rename what others own, and so not what lies on the way.
         # In the directory itself a hard link would give any program of root's a name here.
         sticky = found.st_mode & stat.S_ISVTX and path != self.path
         if found.st_mode & _OTHERS_WRITE and not sticky:
-            raise ProgramRefused(f"{path} can be written by others than its owner")
+            raise ProgramRefused(
+                said("{path} can be written by others than its owner", path=str(path))
+            )
 
     def _open_program(self, folder: int, name: str) -> int:
         try:
@@ -103,12 +109,12 @@ class ProgramDirectory:
         except FileNotFoundError:
             raise ProgramMissing("no function and no program has this name") from None
         except OSError as error:
-            raise ProgramRefused(f"{name}: {error.strerror}") from None
+            raise _refused_by_system(name, error) from None
         try:
             self._require_program(os.fstat(descriptor), name)
             # Says no as well where the file system is mounted with noexec.
             if not os.access(reopened(descriptor), os.X_OK):
-                raise ProgramRefused(f"{name} may not be run by the agent's user")
+                raise ProgramRefused(said("{name} may not be run by the agent's user", name=name))
         except BaseException:
             os.close(descriptor)
             raise
@@ -116,18 +122,20 @@ class ProgramDirectory:
 
     def _require_program(self, found: os.stat_result, name: str) -> None:
         if stat.S_ISLNK(found.st_mode):
-            raise ProgramRefused(f"{name} is a link")
+            raise ProgramRefused(said("{name} is a link", name=name))
         if not stat.S_ISREG(found.st_mode):
-            raise ProgramRefused(f"{name} is not a file")
+            raise ProgramRefused(said("{name} is not a file", name=name))
         self._require_owner(found, name)
         if found.st_mode & _OTHERS_WRITE:
-            raise ProgramRefused(f"{name} can be written by others than its owner")
+            raise ProgramRefused(said("{path} can be written by others than its owner", path=name))
         if not found.st_mode & 0o111:
-            raise ProgramRefused(f"{name} is not executable")
+            raise ProgramRefused(said("{name} is not executable", name=name))
 
     def _require_owner(self, found: os.stat_result, shown: str) -> None:
         if found.st_uid not in self.owners:
-            raise ProgramRefused(f"{shown} belongs neither to root nor to the agent's user")
+            raise ProgramRefused(
+                said("{path} belongs neither to root nor to the agent's user", path=shown)
+            )
 
 
 def agents_own(path: Path) -> ProgramDirectory:
@@ -144,4 +152,8 @@ def _open(path: Path, part: str, folder: int | None) -> int:
     try:
         return os.open(part, _LOOK, dir_fd=folder)
     except OSError as error:
-        raise ProgramRefused(f"{path}: {error.strerror}") from None
+        raise _refused_by_system(str(path), error) from None
+
+
+def _refused_by_system(name: str, error: OSError) -> ProgramRefused:
+    return ProgramRefused(said("{path}: {why}", path=name, why=known(error.strerror or str(error))))

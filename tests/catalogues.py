@@ -10,6 +10,7 @@ import ast
 import io
 import string
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from babel.messages.catalog import Catalog, Message
@@ -21,6 +22,7 @@ from agent.language import CATALOGUES, CHINESE, DOMAIN
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "agent"
 PO = CATALOGUES / CHINESE / "LC_MESSAGES" / f"{DOMAIN}.po"
+UNDATED = datetime(2024, 1, 1, tzinfo=UTC)
 HEADER = """\
 # Simplified Chinese for smarttel-agent. scripts/translate brings this file up to date.
 msgid ""
@@ -80,6 +82,8 @@ def written(path: Path = PO) -> Catalog:
 
 def compiled(catalog: Catalog) -> bytes:
     """What the running agent reads; unfinished (fuzzy) translations are left out."""
+    # The moment of compiling would make each compiled file another one.
+    catalog.creation_date = UNDATED
     file = io.BytesIO()
     write_mo(file, catalog, use_fuzzy=False)
     return file.getvalue()

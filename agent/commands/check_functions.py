@@ -10,14 +10,17 @@ from pathlib import Path
 from agent.commands.findings import Device, Finding
 from agent.function_queue import REBOOT
 from agent.functions import BUILT_IN
+from agent.language import marked, said, text_of
 from agent.program_files import ProgramDirectory, ProgramRefused, is_program_name
 from agent.settings import Functions
 
-_GUARD = "make it root's and writable by root alone: chown root:root, chmod go-w"
-_PROGRAM = (
+_GUARD = marked("make it root's and writable by root alone: chown root:root, chmod go-w")
+_PROGRAM = marked(
     "mend it (chown root:root, chmod 755; a link: put the file itself there), or take it away"
 )
-_NAME = "rename it: letters, digits and . _ - only, at most 64, the first a letter, digit or _"
+_NAME = marked(
+    "rename it: letters, digits and . _ - only, at most 64, the first a letter, digit or _"
+)
 
 
 def check_functions(device: Device) -> Iterator[Finding]:
@@ -29,7 +32,10 @@ def check_functions(device: Device) -> Iterator[Finding]:
         try:
             names = directory.names()
         except ProgramRefused as refusal:
-            yield Finding(f"functions.directory: {refusal}", f"correct it, or {_GUARD}")
+            yield Finding(
+                said("functions.directory: {why}", why=text_of(refusal)),
+                said("correct it, or {guard}", guard=said(_GUARD)),
+            )
             return
         for name in names:
             fault = _fault(directory, name)
@@ -37,43 +43,58 @@ def check_functions(device: Device) -> Iterator[Finding]:
                 programs.append(name)
             else:
                 yield fault
-        told = ", ".join(programs) or "no program yet"
-        yield Finding(f"functions.directory: {section.directory} holds {told}")
+        told = ", ".join(programs) or said("no program yet")
+        yield Finding(
+            said("functions.directory: {path} holds {what}", path=section.directory, what=told)
+        )
     yield from _check_aliases(section, programs)
     if section.reboot and not os.access(section.reboot_command[0], os.X_OK):
         yield Finding(
-            f"functions.reboot_command: {section.reboot_command[0]} can't be run",
-            "correct it, or set functions.reboot to false",
+            said(
+                "functions.reboot_command: {program} can't be run",
+                program=section.reboot_command[0],
+            ),
+            said("correct it, or set functions.reboot to false"),
         )
 
 
 def _fault(directory: ProgramDirectory, name: str) -> Finding | None:
     if not is_program_name(name):
-        return Finding(f"functions: {name!r} can't be named by a message", _NAME)
+        return Finding(
+            said("functions: {name} can't be named by a message", name=repr(name)), said(_NAME)
+        )
     if name in {*BUILT_IN, REBOOT}:
         return Finding(
-            f"functions: {name} is never run, the built-in function has its name",
-            "rename it, and map the message's name to it in functions.aliases",
+            said("functions: {name} is never run, the built-in function has its name", name=name),
+            said("rename it, and map the message's name to it in functions.aliases"),
         )
     try:
         with directory.opened(name):
             return None
     except ProgramRefused as refusal:
-        return Finding(f"functions: {refusal}", _PROGRAM)
+        return Finding(said("functions: {why}", why=text_of(refusal)), said(_PROGRAM))
 
 
 def _check_aliases(section: Functions, programs: list[str]) -> Iterator[Finding]:
     for name, function in section.aliases.items():
         if function == REBOOT and not section.reboot:
             yield Finding(
-                f"functions.aliases.{name}: {function} is switched off",
-                "set functions.reboot to true, or take the alias away",
+                said(
+                    "functions.aliases.{name}: {function} is switched off",
+                    name=name,
+                    function=function,
+                ),
+                said("set functions.reboot to true, or take the alias away"),
             )
         elif function not in {*BUILT_IN, REBOOT, *programs}:
             known = ", ".join([*BUILT_IN, REBOOT, *programs])
             yield Finding(
-                f"functions.aliases.{name}: there is no function {function}",
-                f"name one of these: {known}",
+                said(
+                    "functions.aliases.{name}: there is no function {function}",
+                    name=name,
+                    function=function,
+                ),
+                said("name one of these: {names}", names=known),
             )
 
 
