@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable
 from itertools import zip_longest
 from pathlib import Path
@@ -21,6 +22,10 @@ DRIVERS = ("native", "modem", *LISTENERS)
 
 Step = tuple[Callable[[], None], str]
 """What happens on a line, and the state by which the daemon shows that it heard."""
+
+
+A_MOMENT = 0.5
+"""Seconds between two things that a person does to one handset."""
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
@@ -111,6 +116,8 @@ def one_after_the_other(gateway: Box, calls: list[tuple[int, list[Step]]]) -> No
             happens()
             if state:
                 gateway.wait_for_state(channel, state)
+            # Nobody takes or puts back a handset in the moment in which the line is told of.
+            time.sleep(A_MOMENT)
 
 
 @pytest.mark.parametrize("driver", LISTENERS)
