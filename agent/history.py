@@ -96,7 +96,7 @@ class History:
             for one in self._samples
         ]
         try:
-            replace_file(self._path, msgspec.json.encode(_Saved(rows)).decode())
+            replace_file(self._path, msgspec.json.encode(_Saved(rows)))
         except OSError as error:
             trouble = f"{self._path}: {error.strerror or error}"
             if trouble != self._trouble:
