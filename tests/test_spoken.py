@@ -36,7 +36,10 @@ def test_a_daemon_of_one_language_and_a_technician_of_another(tmp_path: Path) ->
         wait_until(lambda: gateway.problems() == {"platform-refuses"}, "the platform refuses")
 
         assert message(gateway).startswith("平台不接受该账号（状态码 -2）")
-        words = gateway.status_file.with_suffix(".txt").read_text("utf-8")
+        beside = gateway.status_file.with_suffix(".txt")
+        # It is written just after the file that was looked at so far.
+        wait_until(lambda: "platform-refuses" in beside.read_text("utf-8"), "the words follow")
+        words = beside.read_text("utf-8")
         assert "!! platform-refuses（自 " in words
         assert "请检查 platform.account" in words
         log = gateway.log
