@@ -15,10 +15,11 @@ from agent.ledger.aside import suspect as _suspect
 from agent.ledger.calls import CallBook
 from agent.ledger.deliveries import DeliveryBook
 from agent.ledger.errands import ErrandBook
+from agent.ledger.errors import LedgerDamaged, LedgerError, LedgerTooNew
 from agent.ledger.opening import open_beside, open_store
 from agent.ledger.queue import QueueView
 from agent.ledger.recordings import RecordingBook
-from agent.ledger.store import LedgerDamaged, LedgerError, LedgerTooNew, Store
+from agent.ledger.store import Store
 
 FILE_NAME = "ledger.sqlite"
 

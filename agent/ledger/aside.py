@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from agent.clock import Clock
-from agent.ledger.store import translated
+from agent.ledger.errors import translated
 
 MOST_SET_ASIDE = 3
 """Damaged ledgers kept for inspection; an older one makes room, or they would fill the disk."""

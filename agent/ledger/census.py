@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import quote
 
-from agent.ledger.store import LedgerError, translated
+from agent.ledger.errors import LedgerError, translated
 
 LONGEST = 10.0
 """Seconds for all figures together: on a slow box with a backlog of a million items the rest is

@@ -39,8 +39,7 @@ class DeliveryBook(DueDeliveries):
             elif call_id is None:
                 self._add(recording_id, RECORDING, State.WAITING_FOR_CALL, call_due, size)
             else:
-                self._add(recording_id, RECORDING, State.WAITING_FOR_RECORD, 0.0, size)
-                self.attached(recording_id, call_id)
+                self._add(recording_id, RECORDING, self._behind_record(call_id), 0.0, size)
 
     def attached(self, recording_id: int, call_id: int) -> None:
         """A recording's call is known: it follows its record, which need not wait any longer.
@@ -48,17 +47,7 @@ class DeliveryBook(DueDeliveries):
         For the record of a call that was found over, see `add_record`.
         """
         with self._store.transaction():
-            record = self._store.row(
-                "SELECT state FROM deliveries WHERE item_id = ? AND target = ?",
-                (call_id, self._target),
-            )
-            booked = record is not None and record[0] == State.RECORD_SENT
-            self._move(
-                recording_id, State.RECORDING_TO_SEND if booked else State.WAITING_FOR_RECORD
-            )
-            waits = record is not None and record[0] == State.WAITING_FOR_RECORDING
-            if waits and not self._was_found_over(call_id):
-                self._move(call_id, State.RECORD_TO_SEND)
+            self._move(recording_id, self._behind_record(call_id))
 
     def freeze(self, call_id: int, body: bytes) -> None:
         """Fix the bytes of a record before they are first sent; every retry sends the same.
@@ -110,8 +99,7 @@ class DeliveryBook(DueDeliveries):
             )
             counts = bool(same) and self._finish(sent.id, State.DELIVERED)
             if counts:
-                self._store.count("delivered")
-                self._store.count("delivered_bytes", sent.size)
+                self._store.count({"delivered": 1, "delivered_bytes": sent.size})
         return counts
 
     def refused(self, item_id: int, trouble: str, due: float) -> None:
@@ -199,6 +187,19 @@ class DeliveryBook(DueDeliveries):
                     f"UPDATE deliveries SET due = ? WHERE {waiting}",
                     (now + wait_for_recording, self._target),
                 )
+
+    def _behind_record(self, call_id: int) -> State:
+        """Tell what a recording of a call waits for; its record waits for no recording any more."""
+        record = self._store.row(
+            "SELECT state FROM deliveries WHERE item_id = ? AND target = ?",
+            (call_id, self._target),
+        )
+        if record is not None and record[0] == State.RECORD_SENT:
+            return State.RECORDING_TO_SEND
+        waits = record is not None and record[0] == State.WAITING_FOR_RECORDING
+        if waits and not self._was_found_over(call_id):
+            self._move(call_id, State.RECORD_TO_SEND)
+        return State.WAITING_FOR_RECORD
 
     def _was_found_over(self, call_id: int) -> bool:
         """Tell whether a call ended while the agent was down."""

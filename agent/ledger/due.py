@@ -16,7 +16,7 @@ from agent.ledger.rows import (
     file_time,
     stored_call,
 )
-from agent.ledger.store import Store
+from agent.ledger.store import Row, Store
 
 RECORD = "record"
 RECORDING = "recording"
@@ -34,17 +34,13 @@ class DueDeliveries:
         self, busy: Iterable[int] = (), pick: Pick = Pick.OLDEST
     ) -> RecordToSend | None:
         """A record that is due now, other than those in work."""
-        number = self._next(RECORD, busy, pick)
-        return None if number is None else self.record(number)
+        return self._record(self._first(_RECORD, RECORD, busy, pick))
 
     def record(self, call_id: int) -> RecordToSend | None:
         """A call's record, due or not; None: the call has not ended."""
-        row = self._store.row(
-            f"SELECT {call_columns('calls')}, d.state, d.body, d.callid, d.refusals, d.since"
-            " FROM deliveries AS d JOIN calls ON calls.id = d.item_id"
-            " WHERE d.item_id = ? AND d.target = ?",
-            (call_id, self._target),
-        )
+        return self._record(self._store.row(_RECORD.format(item="?"), (call_id, self._target)))
+
+    def _record(self, row: Row | None) -> RecordToSend | None:
         if row is None:
             return None
         width = len(CALL_COLUMNS.split(","))
@@ -64,14 +60,7 @@ class DueDeliveries:
         self, busy: Iterable[int] = (), pick: Pick = Pick.OLDEST
     ) -> RecordingToSend | None:
         """A recording that is due now and whose record is booked, other than those in work."""
-        number = self._next(RECORDING, busy, pick)
-        row = self._store.row(
-            "SELECT r.id, r.path, r.size, r.modified_ns, r.container, r.call_id, record.callid,"
-            " d.refusals, d.since FROM deliveries AS d JOIN recordings AS r ON r.id = d.item_id"
-            " JOIN deliveries AS record ON record.item_id = r.call_id AND record.target = d.target"
-            " WHERE d.item_id = ? AND d.target = ?",
-            (number, self._target),
-        )
+        row = self._first(_RECORDING, RECORDING, busy, pick)
         if row is None:
             return None
         number, path, size, modified_ns, container, call_id, callid, refusals, since = row
@@ -110,25 +99,39 @@ class DueDeliveries:
             )
         )
 
-    def _next(self, kind: str, busy: Iterable[int], pick: Pick) -> int | None:
-        """The number of the item that `pick` tells: it is in the index, and a lot looks at all."""
+    def _first(self, sql: str, kind: str, busy: Iterable[int], pick: Pick) -> Row | None:
+        """Read what `sql` asks of the item that `pick` tells.
+
+        The oldest and the newest are found by the index; a lot looks at all.
+        """
         numbers = tuple(busy)
-        due = (
-            "d.waiting = 1 AND d.kind = ? AND d.target = ? AND d.sendable = 1"
-            " AND (d.refusals > 0) = ? AND d.due <= ?" + _excluded("d.item_id", numbers)
-        )
         now = self._clock.monotonic()
+        item = (
+            "(SELECT d.item_id FROM deliveries AS d WHERE d.waiting = 1 AND d.kind = ?"
+            " AND d.target = ? AND d.sendable = 1 AND (d.refusals > 0) = ? AND d.due <= ?"
+            f"{_excluded('d.item_id', numbers)} ORDER BY {_ORDER[pick]} LIMIT 1)"
+        )
         for refused in (False, True):
             found = self._store.row(
-                f"SELECT d.item_id FROM deliveries AS d WHERE {due}"
-                f" ORDER BY {_ORDER[pick]} LIMIT 1",
-                (kind, self._target, refused, now, *numbers),
+                sql.format(item=item),
+                (kind, self._target, refused, now, *numbers, self._target),
             )
             if found is not None:
-                return int(found[0])
+                return found
         return None
 
 
+_RECORD = (
+    f"SELECT {call_columns('calls')}, d.state, d.body, d.callid, d.refusals, d.since"
+    " FROM deliveries AS d JOIN calls ON calls.id = d.item_id"
+    " WHERE d.item_id = {item} AND d.target = ?"
+)
+_RECORDING = (
+    "SELECT r.id, r.path, r.size, r.modified_ns, r.container, r.call_id, record.callid,"
+    " d.refusals, d.since FROM deliveries AS d JOIN recordings AS r ON r.id = d.item_id"
+    " JOIN deliveries AS record ON record.item_id = r.call_id AND record.target = d.target"
+    " WHERE d.item_id = {item} AND d.target = ?"
+)
 _ORDER = {
     Pick.OLDEST: "d.due, d.item_id",
     Pick.NEWEST: "d.item_id DESC",

@@ -73,7 +73,7 @@ class ErrandBook:
                 (state, outcome, self._clock.wall(), number),
             )
             if kind == (DIAL,) and state in _COUNTED:
-                self._store.count(f"dial {state}")
+                self._store.count({f"dial {state}": 1})
             self._make_room()
 
     def unfinished(self, kind: str) -> list[Errand]:

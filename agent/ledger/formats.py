@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from importlib.resources import files
 
 from agent.language import said
-from agent.ledger.store import LedgerDamaged, LedgerError, LedgerTooNew, Store
+from agent.ledger.errors import LedgerDamaged, LedgerError, LedgerTooNew
+from agent.ledger.store import Store
 
 APPLICATION_ID = 0x53544C47
 """`STLG`, in the file's header: tells our ledger from any other SQLite file."""

@@ -21,16 +21,10 @@ from agent.ledger.aside import (
     suspected,
     suspicion,
 )
+from agent.ledger.errors import LedgerDamaged, LedgerError, translated
 from agent.ledger.formats import APPLICATION_ID, check, migrate, require_present_format
 from agent.ledger.salvage import salvage
-from agent.ledger.store import (
-    IDS_PER_SECOND,
-    LATEST_TRUE_TIME,
-    LedgerDamaged,
-    LedgerError,
-    Store,
-    translated,
-)
+from agent.ledger.store import IDS_PER_SECOND, LATEST_TRUE_TIME, Store
 
 SPREAD = 365 * 86_400
 """Seconds' worth of ids from which a ledger under a clock that is behind draws its first one."""

@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from agent.clock import EARLIEST_TRUE_TIME, Clock
 from agent.language import said, text_of
-from agent.system_words import known, system_words
+from agent.ledger.errors import (
+    LIBRARY_ERRORS,
+    LedgerDamaged,
+    LedgerError,
+    ledger_error,
+    translated,
+)
 
 Row = tuple[Any, ...]
 
@@ -26,18 +31,6 @@ it anyway (vm.dirty_expire_centisecs); while calls come and go, a durable one co
 it along."""
 LATEST_TRUE_TIME = 4_102_444_800.0
 """The year 2100: what claims to be younger says nothing of the time."""
-
-
-class LedgerError(Exception):
-    """The ledger cannot be read or written just now: full, read-only or failing storage."""
-
-
-class LedgerDamaged(LedgerError):
-    """The ledger's content is damaged; opening it anew sets it aside and begins a new one."""
-
-
-class LedgerTooNew(LedgerError):
-    """The ledger was written by a newer agent, which this one must not spoil."""
 
 
 class Store:
@@ -62,10 +55,14 @@ class Store:
         self._lock = threading.RLock()
         self._inside = False
         self._torn = False
+        self._changes_before = 0
+        """`changes` as the transaction under way began."""
         self._soft_since: float | None = None
         """Monotonic time of the first transaction that may not be durable yet; None: all are."""
         self._waits_for_disk: bool | None = None
         """How the connection is set; None: as it was opened."""
+        self._last_id: int | None = None
+        """The last number that the transaction under way took; it is written down at its end."""
         self.commits = 0
         """Durable transactions so far."""
         self.soft_commits = 0
@@ -76,37 +73,12 @@ class Store:
         self.damaged = False
         """True: damage showed itself; the ledger is to be opened anew."""
 
-    @contextmanager
-    def transaction(self, *, soft: bool = False) -> Iterator[None]:
+    def transaction(self, *, soft: bool = False) -> Transaction:
         """All or nothing. Raises LedgerError; then nothing was written.
 
         Whether it is soft (see above) is for the outermost to say.
         """
-        with self._lock:
-            if self._inside:
-                with self._joined():
-                    yield
-                return
-            self._wait_for_disk(not soft)
-            self._execute("BEGIN IMMEDIATE")
-            self._inside, self._torn = True, False
-            before = self._connection.total_changes
-            try:
-                yield
-                self._require_whole()
-                changed = self._connection.total_changes > before
-                if not soft and not changed and self._soft_since is not None:
-                    # A commit of nothing would wait for no disk; nor would one of what is there.
-                    self.count("settled")
-                self._execute("COMMIT")
-            except BaseException:
-                # A statement that failed for want of space may have rolled back already.
-                if self._connection.in_transaction:
-                    self._execute("ROLLBACK")
-                raise
-            finally:
-                self._inside = False
-            self._committed(soft, changed)
+        return Transaction(self, soft)
 
     def settle(self) -> float | None:
         """Make durable what has been soft for SOFT_LONGEST. Raises LedgerError.
@@ -125,18 +97,32 @@ class Store:
 
     def write(self, sql: str, parameters: Sequence[object] = ()) -> int:
         """Run one statement in a transaction; return the number of rows it changed."""
-        with self.transaction():
-            return self._execute(sql, parameters).rowcount
+        with self._lock:
+            if not self._inside:
+                with self.transaction():
+                    return self._execute(sql, parameters).rowcount
+            self._require_whole()
+            try:
+                return self._execute(sql, parameters).rowcount
+            except BaseException:
+                self._torn = True
+                raise
 
     def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
         """Read all rows; the caller's SQL bounds their number."""
-        with self._lock, self._watched():
-            return self._connection.execute(sql, parameters).fetchall()
+        with self._lock:
+            try:
+                return self._connection.execute(sql, parameters).fetchall()
+            except LIBRARY_ERRORS as error:
+                raise self._troubled(error) from error
 
     def row(self, sql: str, parameters: Sequence[object] = ()) -> Row | None:
         """Read the first row."""
-        with self._lock, self._watched():
-            found: Row | None = self._connection.execute(sql, parameters).fetchone()
+        with self._lock:
+            try:
+                found: Row | None = self._connection.execute(sql, parameters).fetchone()
+            except LIBRARY_ERRORS as error:
+                raise self._troubled(error) from error
             return found
 
     def next_id(self) -> int:
@@ -147,10 +133,10 @@ class Store:
         since the copy was made.
         """
         with self.transaction():
-            last = int(self.meta("last_id", 0))
-            number = max(last + 1, self.number_of_now(), self.least_id)
-            self.write("UPDATE meta SET value = ? WHERE name = 'last_id'", (number,))
-            return number
+            if self._last_id is None:
+                self._last_id = int(self.meta("last_id", 0))
+            self._last_id = max(self._last_id + 1, self.number_of_now(), self.least_id)
+            return self._last_id
 
     @property
     def changes(self) -> int:
@@ -166,12 +152,12 @@ class Store:
         """Write a single value."""
         self.write("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)", (name, value))
 
-    def count(self, name: str, by: int = 1) -> None:
-        """Add to a counter that outlives the rows that it counted."""
+    def count(self, by: Mapping[str, int]) -> None:
+        """Add to counters, by name, that outlive the rows that they counted."""
         self.write(
-            "INSERT INTO meta (name, value) VALUES (?, ?)"
+            f"INSERT INTO meta (name, value) VALUES {', '.join(['(?, ?)'] * len(by))}"
             " ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
-            (name, by),
+            [value for counter in by.items() for value in counter],
         )
 
     @property
@@ -185,14 +171,17 @@ class Store:
     def rescue(self) -> None:
         """Close, and put all back where the file lay, if none is there. Raises LedgerError."""
         rescued = self.path.with_name(f"{self.path.name}-rescued")
-        with self._lock, self._watched():
-            if self.path.exists():
-                return
-            rescued.unlink(missing_ok=True)
-            self._connection.execute("VACUUM INTO ?", (str(rescued),))
-            # Closing removes the old log by its name, and so comes before the new file.
-            self._connection.close()
-            rescued.rename(self.path)
+        with self._lock:
+            try:
+                if self.path.exists():
+                    return
+                rescued.unlink(missing_ok=True)
+                self._connection.execute("VACUUM INTO ?", (str(rescued),))
+                # Closing removes the old log by its name, and so comes before the new file.
+                self._connection.close()
+                rescued.rename(self.path)
+            except LIBRARY_ERRORS as error:
+                raise self._troubled(error) from error
 
     def close(self) -> None:
         """Close the file; what was committed stays."""
@@ -209,7 +198,27 @@ class Store:
             self._execute(f"PRAGMA synchronous = {'FULL' if wait else 'NORMAL'}")
             self._waits_for_disk = wait
 
-    def _committed(self, soft: bool, changed: bool) -> None:
+    def _begin(self, soft: bool) -> bool:
+        """Begin a transaction, or join the one under way; tell whether it is the outermost."""
+        if self._inside:
+            self._require_whole()
+            return False
+        self._wait_for_disk(not soft)
+        self._execute("BEGIN IMMEDIATE")
+        self._inside, self._torn, self._last_id = True, False, None
+        self._changes_before = self._connection.total_changes
+        return True
+
+    def _commit(self, soft: bool) -> None:
+        """End the outermost transaction."""
+        self._require_whole()
+        if self._last_id is not None:
+            self.write("UPDATE meta SET value = ? WHERE name = 'last_id'", (self._last_id,))
+        changed = self._connection.total_changes > self._changes_before
+        if not soft and not changed and self._soft_since is not None:
+            # A commit of nothing would wait for no disk; nor would one of what is there.
+            self.count({"settled": 1})
+        self._execute("COMMIT")
         self.trouble = ""
         if not soft:
             self._soft_since = None
@@ -219,14 +228,10 @@ class Store:
         if changed and self._soft_since is None:
             self._soft_since = self._clock.monotonic()
 
-    @contextmanager
-    def _joined(self) -> Iterator[None]:
-        self._require_whole()
-        try:
-            yield
-        except BaseException:
-            self._torn = True
-            raise
+    def _roll_back(self) -> None:
+        # A statement that failed for want of space may have rolled back already.
+        if self._connection.in_transaction:
+            self._execute("ROLLBACK")
 
     def _require_whole(self) -> None:
         if self._torn:
@@ -235,41 +240,69 @@ class Store:
             )
 
     def _execute(self, sql: str, parameters: Sequence[object] = ()) -> sqlite3.Cursor:
-        with self._watched():
-            return self._connection.execute(sql, parameters)
-
-    @contextmanager
-    def _watched(self) -> Iterator[None]:
         try:
-            with translated(self.path):
-                yield
-        except LedgerError as error:
-            self.trouble = text_of(error)
-            self.damaged |= isinstance(error, LedgerDamaged)
+            return self._connection.execute(sql, parameters)
+        except LIBRARY_ERRORS as error:
+            raise self._troubled(error) from error
+
+    def _troubled(self, error: Exception) -> LedgerError:
+        """Note what went wrong; give it in our words."""
+        found = ledger_error(error, self.path)
+        self.trouble = text_of(found)
+        self.damaged |= isinstance(found, LedgerDamaged)
+        return found
+
+
+class Transaction:
+    """What `Store.transaction` gives: all or nothing of what happens in its `with` block.
+
+    A class and no generator: a recording on its way comes by a dozen of them, which took as long as
+    what is written in them.
+    """
+
+    __slots__ = ("_outermost", "_soft", "_store")
+
+    def __init__(self, store: Store, soft: bool) -> None:
+        self._store = store
+        self._soft = soft
+        self._outermost = False
+
+    def __enter__(self) -> None:
+        store = self._store
+        store._lock.acquire()
+        try:
+            self._outermost = store._begin(self._soft)
+        except BaseException:
+            store._lock.release()
             raise
+
+    def __exit__(self, kind: type[BaseException] | None, *_error: object) -> None:
+        store = self._store
+        try:
+            if not self._outermost:
+                store._torn |= kind is not None
+            elif kind is None:
+                self._commit()
+            else:
+                self._give_up()
+        finally:
+            store._lock.release()
+
+    def _commit(self) -> None:
+        try:
+            self._store._commit(self._soft)
+        except BaseException:
+            self._give_up()
+            raise
+        self._store._inside = False
+
+    def _give_up(self) -> None:
+        try:
+            self._store._roll_back()
+        finally:
+            self._store._inside = False
 
 
 def _identity(path: Path) -> tuple[int, int]:
     found = os.stat(path)  # noqa: PTH116 - every 5 s, at half the cost
     return found.st_dev, found.st_ino
-
-
-_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
-@contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """Turn SQLite's and the system's errors into ours, with words for a technician."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        # The extended code keeps the primary one in its lowest byte.
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in _DAMAGE or "decode to UTF-8" in str(error):
-            raise LedgerDamaged(str(error)) from error
-        why = known(str(error))
-        raise LedgerError(said("{path}: {why}", path=str(path), why=why)) from error
-    except UnicodeDecodeError as error:
-        raise LedgerDamaged("it holds text that is none") from error
-    except OSError as error:
-        raise LedgerError(said("{path}: {why}", path=str(path), why=system_words(error))) from error
