@@ -197,12 +197,15 @@ class Intake:
 
     def _call_of(self, recorded: Recorded) -> int | None:
         begins, ends = zip(*recorded.spans(), strict=True)
-        calls = self._ledger.calls.around(min(begins) - SLACK, max(ends) + SLACK)
-        boot = self._clock.boot
-        if max(ends) >= EARLIEST_TRUE_TIME:
-            known = {stored.id for stored in calls}
-            unset = self._ledger.calls.never_set(boot)
-            return self._best(recorded, calls + [one for one in unset if one.id not in known])
+        boot, is_set = self._clock.boot, max(ends) >= EARLIEST_TRUE_TIME
+        calls = self._ledger.calls.around(
+            min(begins) - SLACK,
+            max(ends) + SLACK,
+            channel=recorded.facts.channel,
+            unset_in=boot if is_set else None,
+        )
+        if is_set:
+            return self._best(recorded, calls)
         # Each boot whose clock is not set begins in the same hour: the present one goes before.
         found = self._best(recorded, [stored for stored in calls if stored.boot == boot])
         return found or self._best(recorded, [one for one in calls if one.boot != boot])

@@ -183,6 +183,23 @@ def test_the_latest_calls_come_first_and_no_more_than_can_matter(ledger: Ledger)
     assert numbers(ledger, 0, NOON * 2) == calls[: -MOST_CANDIDATES - 1 : -1]
 
 
+def test_where_the_port_is_known_the_calls_of_others_are_not_looked_at(ledger: Ledger) -> None:
+    on_port = {port: add_call(ledger, a_call(channel=port)) for port in (1, 2, 3)}
+    going_on = begin_call(ledger, a_call(channel=2, start=NOON))
+    found = ledger.calls.around(NOON - LONG, NOON + LONG, channel=2)
+    assert [stored.id for stored in found] == [going_on, on_port[2]]
+
+
+def test_calls_of_a_clock_that_was_never_set_are_found_where_they_are_asked_for(
+    ledger: Ledger, clock: HandClock
+) -> None:
+    unset = add_call(ledger, a_call(start=1000.0), trusted=False)
+    assert numbers(ledger, NOON, NOON + 1) == []
+    for boot, expected in ((clock.boot, [unset]), ("another boot", [])):
+        found = ledger.calls.around(NOON, NOON + 1, unset_in=boot)
+        assert [stored.id for stored in found] == expected
+
+
 def test_two_boxes_that_ring_on_one_port_in_one_second_tell_two_seconds(ledger: Ledger) -> None:
     one, other, third = (add_call(ledger, a_call(board=board)) for board in (1, 2, 3))
     assert ledger.calls.tell_start(one, 1, "in", 100) == 100

@@ -175,8 +175,9 @@ def heap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
         yield ledger
 
 
-ONLY_WHAT_WAITS = "USING INDEX deliveries_without_call"
-"""An index that holds nothing else may be walked."""
+MAY_BE_WALKED = re.compile("SCAN (few|.* USING INDEX deliveries_without_call)")
+"""What a part of the statement chose before by an index, and an index that holds what waits alone.
+"""
 READS: dict[str, Callable[[Ledger], object]] = {
     "next_record": lambda ledger: ledger.deliveries.next_record([10, 20]),
     "next_recording": lambda ledger: ledger.deliveries.next_recording([100_010]),
@@ -187,6 +188,9 @@ READS: dict[str, Callable[[Ledger], object]] = {
     "known": lambda ledger: ledger.recordings.known([("f5", 9, 5)]),
     "find": lambda ledger: ledger.recordings.find("f5"),
     "around": lambda ledger: ledger.calls.around(NOON + 99_000, NOON + 99_010),
+    "around, of one port": lambda ledger: ledger.calls.around(
+        NOON + 99_000, NOON + 99_010, channel=2, unset_in="first boot"
+    ),
     "open_calls": lambda ledger: ledger.calls.open_calls(),
     "without_call": lambda ledger: ledger.recordings.without_call(10),
     "last_unset_end": lambda ledger: ledger.calls.last_unset_end("first boot"),
@@ -228,7 +232,7 @@ def test_no_step_of_the_work_walks_through_all_that_has_gathered(
     ]
     assert plans
     for sql, step in plans:
-        assert not step.startswith("SCAN") or step.endswith(ONLY_WHAT_WAITS), f"{step}: {sql}"
+        assert not step.startswith("SCAN") or MAY_BE_WALKED.fullmatch(step), f"{step}: {sql}"
         assert "AUTOMATIC" not in step, f"{step}: {sql}"
 
 

@@ -89,41 +89,22 @@ class CallBook:
         found = self._select("id = ?", number)
         return found[0] if found else None
 
-    def around(self, start: float, end: float) -> list[StoredCall]:
-        """Calls of which any part lies between two wall times, and all that go on.
+    def around(
+        self, start: float, end: float, *, channel: int | None = None, unset_in: str | None = None
+    ) -> list[StoredCall]:
+        """Calls of which any part lies between two wall times: those that go on, then the latest.
 
         One that ended unheard may have lasted until it was found over. One whose times were
         corrected is found by the times as they were, too: its recording may be named by the clock
-        before its correction.
+        before its correction. `channel`: of that port alone. `unset_in`: those of that boot as well
+        that ended before its clock was set.
         """
-        found = {stored.id: stored for stored in self._select("ended IS NULL")}
-        for overlap in (
-            f"ended >= ?1 AND ended <= ?2 + {_LONG} AND ended - {_LENGTH} <= ?2"
-            " ORDER BY ended DESC",
-            f"{_LENGTH} > {_LONG} AND ended >= ? AND ended - {_LENGTH} <= ? ORDER BY ended DESC",
-            # Where the clock was set during the call, the recorder may have named it before.
-            f"{_JUMPED} AND started + {_LENGTH} >= ? AND started <= ? ORDER BY started DESC",
-            "found_over >= ? AND started <= ? ORDER BY found_over DESC",
-            # Calls are corrected after their end.
-            "clock_offset != 0 AND ended - clock_offset >= ? AND started - clock_offset <= ?"
-            " ORDER BY ended - clock_offset DESC",
-        ):
-            for stored in self._select(f"{overlap} LIMIT {MOST_CANDIDATES}", start, end):
-                found.setdefault(stored.id, stored)
-        return list(found.values())
+        return self._select(_AROUND, start, end, channel, unset_in)
 
     def ended_since(self, wall: float) -> int:
         """How many calls ended since a wall time."""
         row = self._store.row("SELECT COUNT(*) FROM calls WHERE ended >= ?", (wall,))
         return int(row[0]) if row else 0
-
-    def never_set(self, boot: str) -> list[StoredCall]:
-        """Calls of a boot that ended before its clock was set, the latest first."""
-        return self._select(
-            f"boot = ? AND ended - clock_offset < {EARLIEST_TRUE_TIME}"
-            f" ORDER BY ended - clock_offset DESC LIMIT {MOST_CANDIDATES}",
-            boot,
-        )
 
     def last_unset_end(self, boot: str) -> float:
         """When the last of a boot's calls ended, by the clock that was never set in that boot.
@@ -177,6 +158,40 @@ class CallBook:
     def _select(self, condition: str, *parameters: object) -> list[StoredCall]:
         rows = self._store.rows(f"SELECT {CALL_COLUMNS} FROM calls WHERE {condition}", parameters)
         return [stored_call(row) for row in rows]
+
+
+def _few(condition: str, order: str) -> str:
+    """A part of `_AROUND`: the first few of the calls that a condition names."""
+    return (
+        f"SELECT id FROM (SELECT id FROM calls WHERE {condition}"
+        f" AND (?3 IS NULL OR channel = ?3) ORDER BY {order} LIMIT {MOST_CANDIDATES}) AS few"
+    )
+
+
+_AROUND = "id IN ({}) ORDER BY ended IS NOT NULL, ended DESC".format(
+    " UNION ALL ".join(
+        (
+            "SELECT id FROM calls WHERE ended IS NULL AND (?3 IS NULL OR channel = ?3)",
+            _few(
+                f"ended >= ?1 AND ended <= ?2 + {_LONG} AND ended - {_LENGTH} <= ?2", "ended DESC"
+            ),
+            _few(f"{_LENGTH} > {_LONG} AND ended >= ?1 AND ended - {_LENGTH} <= ?2", "ended DESC"),
+            # Where the clock was set during the call, the recorder may have named it before.
+            _few(f"{_JUMPED} AND started + {_LENGTH} >= ?1 AND started <= ?2", "started DESC"),
+            _few("found_over >= ?1 AND started <= ?2", "found_over DESC"),
+            # Calls are corrected after their end.
+            _few(
+                "clock_offset != 0 AND ended - clock_offset >= ?1 AND started - clock_offset <= ?2",
+                "ended - clock_offset DESC",
+            ),
+            _few(
+                f"boot = ?4 AND ended - clock_offset < {EARLIEST_TRUE_TIME}",
+                "ended - clock_offset DESC",
+            ),
+        )
+    )
+)
+"""Which calls `CallBook.around` gives: one statement, each part of it by an index of its own."""
 
 
 def _known_of(call: Call) -> tuple[object, ...]:

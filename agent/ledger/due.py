@@ -43,9 +43,8 @@ class DueDeliveries:
     def _record(self, row: Row | None) -> RecordToSend | None:
         if row is None:
             return None
-        width = len(CALL_COLUMNS.split(","))
-        stored = stored_call(row[:width])
-        state, body, callid, refusals, since = row[width:]
+        stored = stored_call(row[:_OF_CALL])
+        state, body, callid, refusals, since = row[_OF_CALL:]
         return RecordToSend(
             stored=stored,
             state=State(state),
@@ -121,6 +120,7 @@ class DueDeliveries:
         return None
 
 
+_OF_CALL = len(CALL_COLUMNS.split(","))
 _RECORD = (
     f"SELECT {call_columns('calls')}, d.state, d.body, d.callid, d.refusals, d.since"
     " FROM deliveries AS d JOIN calls ON calls.id = d.item_id"
