@@ -83,7 +83,7 @@ class Collection:
 
     def shown(self, relative: str) -> str:
         """A file's name, fit for the log."""
-        return display_name(relative, self._names.facts(relative), masked=self._masked)
+        return display_name(relative, self._names.places(relative), masked=self._masked)
 
     def sound(self) -> bool:
         """Tell whether the directory is there, with its disk, and was looked through once.

@@ -76,11 +76,11 @@ class Intake:
     def take(self, files: Sequence[FinishedFile]) -> None:
         """Write finished files down, with their calls where these are known."""
         # Reading them takes a while, in which nothing of the calls' may wait for a lock.
-        touched = self._digests_of_touched(files)
+        known = self._digests_of_known(files)
         # Soft: after a power cut the scan finds them anew.
         with self._lock, self._ledger.transaction(soft=True):
             for file in files:
-                self._take(file, touched)
+                self._take(file, known)
         self._on_new()
 
     def match_waiting(self) -> float | None:
@@ -134,7 +134,7 @@ class Intake:
             for file in files
         )
 
-    def _take(self, file: FinishedFile, touched: Mapping[str, str]) -> None:
+    def _take(self, file: FinishedFile, known: Mapping[str, str | None]) -> None:
         new = NewRecording(
             relative=file.relative,
             size=file.size,
@@ -146,9 +146,9 @@ class Intake:
             kept=self._why_kept(file),
         )
         call_due = self._clock.monotonic() + self._settings.attach_window
-        earlier = self._ledger.recordings.find(file.relative)
-        if earlier:
-            self._take_again(file, new, earlier, call_due, touched)
+        if file.relative in known:
+            earlier = self._ledger.recordings.find(file.relative)
+            self._take_again(file, new, earlier, call_due, known[file.relative])
             return
         call_id = None if new.kept else self._call_of(Recorded.of(file))
         number = self._ledger.recordings.add(new, call_id, call_due=call_due)
@@ -160,7 +160,7 @@ class Intake:
         new: NewRecording,
         earlier: list[KnownFile],
         call_due: float,
-        touched: Mapping[str, str],
+        digest: str | None,
     ) -> None:
         """A path that is known: it came back, grew before it was sent, or is a new recording."""
         same = [
@@ -179,7 +179,7 @@ class Intake:
             call_id = self._call_of(Recorded.of(file)) or last.call_id
             self._ledger.recordings.replace(last.id, new, call_id, call_due=call_due)
             self._tell(last.id, new, call_id)
-        elif file.relative in touched and touched[file.relative] == last.digest:
+        elif digest is not None and digest == last.digest:
             self._ledger.recordings.touch(last.id, new.modified_ns)
         else:
             log.warning("%s has changed since its delivery", self._shown(new.relative))
@@ -237,15 +237,19 @@ class Intake:
         log.info("%s belongs to no known call and gets a record of its own", shown)
         return number
 
-    def _digests_of_touched(self, files: Sequence[FinishedFile]) -> dict[str, str]:
-        """Digests of the files that were delivered and have a new time: are they the same?
+    def _digests_of_known(self, files: Sequence[FinishedFile]) -> dict[str, str | None]:
+        """The files whose paths the ledger knows; it learns of others by this thread alone.
 
-        Of those on their way, too: their delivery may end while they are read.
+        With the digests of those that were delivered and have a new time: are they the same? And of
+        those on their way, too: their delivery may end while they are read.
         """
-        digests: dict[str, str] = {}
+        digests: dict[str, str | None] = {}
         for file in files:
             last = next(iter(self._ledger.recordings.find(file.relative)), None)
-            if last is None or last.state not in _MAY_BE_DELIVERED or last.size != file.size:
+            if last is None:
+                continue
+            digests[file.relative] = None
+            if last.state not in _MAY_BE_DELIVERED or last.size != file.size:
                 continue
             self._alive()
             # One that vanishes meanwhile counts as another, and turns out to be missing.

@@ -168,8 +168,10 @@ class LineHandler(logging.Handler):
 
     def _write(self, line: Line) -> None:
         text = self._format.written(line)
-        encoding = getattr(self._stream, "encoding", None) or "utf-8"
-        self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        if not text.isascii():
+            encoding = getattr(self._stream, "encoding", None) or "utf-8"
+            text = text.encode(encoding, "backslashreplace").decode(encoding)
+        self._stream.write(text)
         self._stream.flush()
 
 
@@ -203,6 +205,9 @@ def set_up(
     own = logging.getLevelNamesMapping()[level.upper()]
     root.setLevel(max(own, logging.WARNING))
     logging.getLogger("agent").setLevel(own)
+    # What no line tells need not be found out for each: the place in the code, the process.
+    logging._srcfile = None
+    logging.logProcesses = logging.logMultiprocessing = False
     # Its warnings say what the platform client says too, and name the URL with its query.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     return Log(Phones(full=phones == "full"), handler)

@@ -187,7 +187,7 @@ def _names(data: bytes) -> None:
     assert facts.channel is None or 1 <= facts.channel <= 99
     assert facts.phone is None or re.fullmatch(r"[0-9*#+]{0,40}", facts.phone)
     for masked in (True, False):
-        _one_line(display_name(relative, facts, masked), 6 * 401)
+        _one_line(display_name(relative, facts.places, masked), 6 * 401)
 
 
 def _pattern(data: bytes) -> None:

@@ -187,7 +187,8 @@ NAMES = RecordingNames(
 def test_no_name_raises_anything(name: str) -> None:
     found = NAMES.facts(name)
     assert found.channel is None or 1 <= found.channel <= 99
-    display_name(name, found, masked=True).encode("utf-8")
+    assert NAMES.places(name) == found.places
+    display_name(name, found.places, masked=True).encode("utf-8")
 
 
 def test_the_most_ambiguous_name_is_read_at_once() -> None:
@@ -213,7 +214,7 @@ def test_what_is_written_into_a_name_is_read_from_it(
 
 
 def shown(name: str, *patterns: str, masked: bool = True) -> str:
-    return display_name(name, facts(name, *patterns), masked)
+    return display_name(name, facts(name, *patterns).places, masked)
 
 
 def test_a_shown_name_hides_the_number_and_not_the_time() -> None:

@@ -107,7 +107,7 @@ class _Words:
 
     def name(self, relative: str) -> str:
         """A file's name, numbers masked."""
-        return display_name(relative, self._names.facts(relative), masked=not self._phones.full)
+        return display_name(relative, self._names.places(relative), masked=not self._phones.full)
 
     def trouble(self, item: QueueItem) -> str:
         """What hinders it, numbers masked; as the ledger has it, which is English."""

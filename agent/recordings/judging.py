@@ -118,7 +118,7 @@ class Judge:
             judgement.gone.append(relative)
             return
         except OSError as error:
-            shown = display_name(relative, candidate.facts, masked=True)
+            shown = display_name(relative, candidate.facts.places, masked=True)
             why = system_words(error)
             judgement.unreadable[relative] = said("{path}: {why}", path=shown, why=why)
             return

@@ -81,7 +81,10 @@ class Looks:
 
     def look_at_due(self) -> None:
         """Look at files whose time has come."""
-        self._look(self._candidates.take_due(self._clock.monotonic(), MOST_LOOKS))
+        now = self._clock.monotonic()
+        due = self._candidates.take_due(now, MOST_LOOKS)
+        there = [one for one in due if self._is_there(one, now)]
+        self._look([one for one in there if one.closed or self._judge.rested(one, now)])
 
     def found(self, files: Sequence[SeenFile], moved: bool) -> bool:
         """Take what a scan found; False where the ledger can't be asked and nothing was taken.
@@ -105,10 +108,10 @@ class Looks:
 
     def hinted(self, files: Mapping[str, bool]) -> None:
         """Take hints of files, True where one was closed; those are looked at at once."""
-        hinted = [self._hinted(*hint) for hint in files.items()]
-        closed = [one for one in hinted if one is not None]
-        for first in range(0, len(closed), MOST_LOOKS):
-            self._look(closed[first : first + MOST_LOOKS])
+        hints = list(files.items())
+        for first in range(0, len(hints), MOST_LOOKS):
+            hinted = [self._hinted(*hint) for hint in hints[first : first + MOST_LOOKS]]
+            self._look([one for one in hinted if one is not None])
 
     def _hinted(self, relative: str, closed: bool) -> Candidate | None:
         """Take a hint; give the candidate where it is to be looked at at once."""
@@ -152,13 +155,11 @@ class Looks:
         self._candidates.put(candidate)
         return candidate
 
-    def _look(self, candidates: Sequence[Candidate]) -> None:
-        """Look at files whose time has come, and tell of those that are finished."""
-        if not candidates:
+    def _look(self, ready: Sequence[Candidate]) -> None:
+        """Look into files that were closed or have rested, and tell of those that are finished."""
+        if not ready:
             return
         now = self._clock.monotonic()
-        there = [one for one in candidates if self._is_there(one, now)]
-        ready = [one for one in there if one.closed or self._judge.rested(one, now)]
         known = self._ask([one.file.key for one in ready])
         if known is None:
             self._put_off(ready)

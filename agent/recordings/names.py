@@ -58,6 +58,18 @@ _DATE = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
+class Places:
+    """Where in a path things stand: their first character and the one behind their last."""
+
+    phone: tuple[int, int] | None = None
+    """None where the name has no number in it, or no pattern told which it is."""
+    times: tuple[tuple[int, int], ...] = ()
+
+
+NOWHERE = Places()
+
+
+@dataclass(frozen=True, slots=True)
 class NameFacts:
     """What one name says; None where it says nothing."""
 
@@ -73,10 +85,7 @@ class NameFacts:
     """Seconds."""
     starts: tuple[float, ...] = ()
     """All readings of the start: two in the hour that summer time repeats or leaves out."""
-    phone_at: tuple[int, int] | None = field(default=None, compare=False, repr=False)
-    """Where in the path the number stands."""
-    times_at: tuple[tuple[int, int], ...] = field(default=(), compare=False, repr=False)
-    """Where in the path times stand."""
+    places: Places = field(default=NOWHERE, compare=False, repr=False)
 
 
 NOTHING = NameFacts()
@@ -96,7 +105,17 @@ class RecordingNames:
         """Read a path relative to the recording directory."""
         return self._remembered(relative)
 
+    def places(self, relative: str) -> Places:
+        """Tell where things stand in a path, without the times that it says: these take longest."""
+        found = self._match(relative)
+        return NOWHERE if found is None else _places(*found)
+
     def _facts(self, relative: str) -> NameFacts:
+        found = self._match(relative)
+        return NOTHING if found is None else self._read(*found)
+
+    def _match(self, relative: str) -> tuple[Pattern, re.Match[str], int] | None:
+        """Find the pattern that fits; what it found, in which it counts from the last number on."""
         path = PurePosixPath(relative)
         whole = str(path)
         bare = whole[: len(whole) - len(path.suffix)]
@@ -107,8 +126,8 @@ class RecordingNames:
             tail = "/".join(components[-pattern.components :])
             match = pattern.expression.fullmatch(tail)
             if match is not None:
-                return self._read(pattern, match, len(bare) - len(tail))
-        return NOTHING
+                return pattern, match, len(bare) - len(tail)
+        return None
 
     def _read(self, pattern: Pattern, match: re.Match[str], offset: int) -> NameFacts:
         said = match.groupdict()
@@ -124,8 +143,7 @@ class RecordingNames:
             end=_end(starts, ends),
             duration=_duration(said.get("duration")),
             starts=starts,
-            phone_at=_place(match, "phone", offset) if "phone" in said else None,
-            times_at=tuple(_place(match, name, offset) for name in formats),
+            places=_places(pattern, match, offset),
         )
 
     def _moments(self, text: str | None, time_format: str | None) -> tuple[float, ...]:
@@ -150,34 +168,42 @@ class RecordingNames:
         return list(dict.fromkeys(readings))
 
 
-def display_name(relative: str, facts: NameFacts, masked: bool) -> str:
+def display_name(relative: str, places: Places, masked: bool) -> str:
     """Make a path fit for a log line or the status file; `masked` hides telephone numbers.
 
     Where no pattern told which part is the number, every run of seven or more digits that is no
     date is taken for one.
     """
-    return printable(_masked(relative, facts) if masked else relative, MOST_NAME_SHOWN)
+    return printable(_masked(relative, places) if masked else relative, MOST_NAME_SHOWN)
 
 
-def _masked(relative: str, facts: NameFacts) -> str:
+def _masked(relative: str, places: Places) -> str:
     spans = [match.span() for match in _NUMBER.finditer(relative)]
-    spans = [span for span in spans if not _is_time(relative, span, facts)]
-    if facts.phone_at is not None:
-        first, last = facts.phone_at
+    spans = [span for span in spans if not _is_time(relative, span, places)]
+    if places.phone is not None:
+        first, last = places.phone
         spans = [span for span in spans if span[1] <= first or span[0] >= last]
-        if facts.phone:
-            spans.append(facts.phone_at)
+        spans.append(places.phone)
     shown = relative
     for first, last in sorted(spans, reverse=True):
         shown = shown[:first] + masked_phone(shown[first:last]) + shown[last:]
     return shown
 
 
-def _is_time(relative: str, span: tuple[int, int], facts: NameFacts) -> bool:
+def _is_time(relative: str, span: tuple[int, int], places: Places) -> bool:
     first, last = span
-    if any(begin < last and first < end for begin, end in facts.times_at):
+    if any(begin < last and first < end for begin, end in places.times):
         return True
     return _DATE.fullmatch(relative, first, last) is not None
+
+
+def _places(pattern: Pattern, match: re.Match[str], offset: int) -> Places:
+    names = match.re.groupindex
+    phone = match["phone"] if "phone" in names else None
+    return Places(
+        _place(match, "phone", offset) if _phone(phone) else None,
+        tuple(_place(match, name, offset) for name, _ in pattern.time_formats),
+    )
 
 
 def _place(match: re.Match[str], name: str, offset: int) -> tuple[int, int]:
