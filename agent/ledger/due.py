@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from functools import lru_cache
 
 from agent.clock import Clock
 from agent.ledger.rows import (
@@ -20,6 +21,8 @@ from agent.ledger.store import Row, Store
 
 RECORD = "record"
 RECORDING = "recording"
+MOST_ITEMS = 64
+"""Statements' parts that are kept: three for each number of items in work, at most 16."""
 
 
 class DueDeliveries:
@@ -81,7 +84,7 @@ class DueDeliveries:
         rows = [
             self._store.row(
                 "SELECT due FROM deliveries WHERE waiting = 1 AND kind = ? AND target = ?"
-                f" AND sendable = 1 AND (refusals > 0) = ?{_excluded('item_id', numbers)}"
+                f" AND sendable = 1 AND (refusals > 0) = ?{_excluded('item_id', len(numbers))}"
                 " ORDER BY due, item_id LIMIT 1",
                 (kind, self._target, refused, *numbers),
             )
@@ -105,16 +108,9 @@ class DueDeliveries:
         """
         numbers = tuple(busy)
         now = self._clock.monotonic()
-        item = (
-            "(SELECT d.item_id FROM deliveries AS d WHERE d.waiting = 1 AND d.kind = ?"
-            " AND d.target = ? AND d.sendable = 1 AND (d.refusals > 0) = ? AND d.due <= ?"
-            f"{_excluded('d.item_id', numbers)} ORDER BY {_ORDER[pick]} LIMIT 1)"
-        )
+        sql = sql.format(item=_item(pick, len(numbers)))
         for refused in (False, True):
-            found = self._store.row(
-                sql.format(item=item),
-                (kind, self._target, refused, now, *numbers, self._target),
-            )
+            found = self._store.row(sql, (kind, self._target, refused, now, *numbers, self._target))
             if found is not None:
                 return found
         return None
@@ -139,10 +135,20 @@ _ORDER = {
 }
 
 
-def _excluded(column: str, busy: Sequence[int]) -> str:
+@lru_cache(MOST_ITEMS)
+def _item(pick: Pick, busy: int) -> str:
+    """What chooses an item that is due, besides so many in work."""
+    return (
+        "(SELECT d.item_id FROM deliveries AS d WHERE d.waiting = 1 AND d.kind = ?"
+        " AND d.target = ? AND d.sendable = 1 AND (d.refusals > 0) = ? AND d.due <= ?"
+        f"{_excluded('d.item_id', busy)} ORDER BY {_ORDER[pick]} LIMIT 1)"
+    )
+
+
+def _excluded(column: str, busy: int) -> str:
     """A condition that leaves out the items in work: as many as there are workers.
 
     The same words for as many: with the numbers in them each statement would be a new one, to be
     prepared and kept anew.
     """
-    return f" AND {column} NOT IN ({', '.join('?' * len(busy))})" if busy else ""
+    return f" AND {column} NOT IN ({', '.join('?' * busy)})" if busy else ""

@@ -8,11 +8,11 @@ order; the first that fits the whole name counts. What a name says that can't be
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from functools import lru_cache
-from pathlib import PurePosixPath
+from posixpath import splitext
 from types import MappingProxyType
 
 from agent.calls import Direction
@@ -91,6 +91,19 @@ class NameFacts:
 NOTHING = NameFacts()
 
 
+@dataclass(slots=True)
+class _Fitted:
+    """A name as a pattern fits it; what it says is read once it is asked for."""
+
+    said: Mapping[str, str | None]
+    time_formats: tuple[tuple[str, str], ...]
+    places: Places
+    facts: NameFacts | None = None
+
+
+_NONE_FITS = _Fitted({}, (), NOWHERE, NOTHING)
+
+
 class RecordingNames:
     """Reads names by the configured patterns."""
 
@@ -99,39 +112,34 @@ class RecordingNames:
         self._patterns = tuple(compile_pattern(pattern) for pattern in patterns)
         self._timezone = timezone
         # A name is asked for with each step and each line of the log on its file's way.
-        self._remembered = lru_cache(MOST_REMEMBERED)(self._facts)
+        self._remembered = lru_cache(MOST_REMEMBERED)(self._fit)
 
     def facts(self, relative: str) -> NameFacts:
         """Read a path relative to the recording directory."""
-        return self._remembered(relative)
+        fitted = self._remembered(relative)
+        if fitted.facts is None:
+            fitted.facts = self._read(fitted)
+        return fitted.facts
 
     def places(self, relative: str) -> Places:
         """Tell where things stand in a path, without the times that it says: these take longest."""
-        found = self._match(relative)
-        return NOWHERE if found is None else _places(*found)
+        return self._remembered(relative).places
 
-    def _facts(self, relative: str) -> NameFacts:
-        found = self._match(relative)
-        return NOTHING if found is None else self._read(*found)
-
-    def _match(self, relative: str) -> tuple[Pattern, re.Match[str], int] | None:
-        """Find the pattern that fits; what it found, in which it counts from the last number on."""
-        path = PurePosixPath(relative)
-        whole = str(path)
-        bare = whole[: len(whole) - len(path.suffix)]
+    def _fit(self, relative: str) -> _Fitted:
+        bare = splitext(relative)[0]
+        components = bare.split("/")
         for pattern in self._patterns:
-            components = bare.split("/")
             if len(components) < pattern.components:
                 continue
             tail = "/".join(components[-pattern.components :])
             match = pattern.expression.fullmatch(tail)
             if match is not None:
-                return pattern, match, len(bare) - len(tail)
-        return None
+                return _fitted(pattern, match, len(bare) - len(tail))
+        return _NONE_FITS
 
-    def _read(self, pattern: Pattern, match: re.Match[str], offset: int) -> NameFacts:
-        said = match.groupdict()
-        formats = dict(pattern.time_formats)
+    def _read(self, fitted: _Fitted) -> NameFacts:
+        said = fitted.said
+        formats = dict(fitted.time_formats)
         starts = self._moments(said.get("start"), formats.get("start"))
         ends = self._moments(said.get("end"), formats.get("end"))
         return NameFacts(
@@ -143,7 +151,7 @@ class RecordingNames:
             end=_end(starts, ends),
             duration=_duration(said.get("duration")),
             starts=starts,
-            places=_places(pattern, match, offset),
+            places=fitted.places,
         )
 
     def _moments(self, text: str | None, time_format: str | None) -> tuple[float, ...]:
@@ -197,13 +205,12 @@ def _is_time(relative: str, span: tuple[int, int], places: Places) -> bool:
     return _DATE.fullmatch(relative, first, last) is not None
 
 
-def _places(pattern: Pattern, match: re.Match[str], offset: int) -> Places:
-    names = match.re.groupindex
-    phone = match["phone"] if "phone" in names else None
-    return Places(
-        _place(match, "phone", offset) if _phone(phone) else None,
-        tuple(_place(match, name, offset) for name, _ in pattern.time_formats),
-    )
+def _fitted(pattern: Pattern, match: re.Match[str], offset: int) -> _Fitted:
+    """`offset`: characters of the path before those that fit."""
+    said = match.groupdict()
+    phone = _place(match, "phone", offset) if _phone(said.get("phone")) else None
+    times = tuple(_place(match, name, offset) for name, _ in pattern.time_formats)
+    return _Fitted(said, pattern.time_formats, Places(phone, times))
 
 
 def _place(match: re.Match[str], name: str, offset: int) -> tuple[int, int]:
