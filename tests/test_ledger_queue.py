@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -234,6 +235,30 @@ def test_no_step_of_the_work_walks_through_all_that_has_gathered(
     for sql, step in plans:
         assert not step.startswith("SCAN") or MAY_BE_WALKED.fullmatch(step), f"{step}: {sql}"
         assert "AUTOMATIC" not in step, f"{step}: {sql}"
+
+
+@pytest.mark.parametrize("name", READS)
+def test_no_step_of_the_work_has_its_statements_prepared_anew_each_time(
+    heap: Ledger, name: str
+) -> None:
+    """As SQLite does unasked, where a bound value might decide whether a partial index serves."""
+    connection = store_of(heap)._connection
+    prepared = 0
+
+    def note(*_what: object) -> int:
+        nonlocal prepared
+        prepared += 1
+        return sqlite3.SQLITE_OK
+
+    connection.set_authorizer(note)  # it is asked while a statement is prepared, and only then
+    try:
+        READS[name](heap)
+        assert prepared, "each was prepared once"
+        prepared = 0
+        READS[name](heap)
+        assert not prepared
+    finally:
+        connection.set_authorizer(None)
 
 
 @pytest.mark.parametrize("name", ["next_record", "next_recording", "next_due"])

@@ -81,9 +81,10 @@ class DeliveryBook(DueDeliveries):
             )
             self._finish(call_id, State.RECORD_SENT)
             self._store.write(
-                "UPDATE deliveries SET state = ?, sendable = 1 WHERE target = ? AND state = ?"
+                "UPDATE deliveries SET state = ?, sendable = 1 WHERE target = ?"
+                f" AND state = '{State.WAITING_FOR_RECORD}'"
                 " AND item_id IN (SELECT id FROM recordings WHERE call_id = ?)",
-                (State.RECORDING_TO_SEND, self._target, State.WAITING_FOR_RECORD, call_id),
+                (State.RECORDING_TO_SEND, self._target, call_id),
             )
 
     def delivered(self, sent: RecordingToSend, digest: str) -> bool:
@@ -135,9 +136,10 @@ class DeliveryBook(DueDeliveries):
                 self.postponed(call_id, trouble, due)
             # Other recordings of the call that have not gone yet would go under a dead callid too.
             self._store.write(
-                "UPDATE deliveries SET state = ?, sendable = 0 WHERE target = ? AND state = ?"
+                "UPDATE deliveries SET state = ?, sendable = 0 WHERE target = ?"
+                f" AND state = '{State.RECORDING_TO_SEND}'"
                 " AND item_id IN (SELECT id FROM recordings WHERE call_id = ?)",
-                (State.WAITING_FOR_RECORD, self._target, State.RECORDING_TO_SEND, call_id),
+                (State.WAITING_FOR_RECORD, self._target, call_id),
             )
 
     def restored(self, recording_id: int, call_id: int | None, call_due: float) -> None:
@@ -228,8 +230,8 @@ class DeliveryBook(DueDeliveries):
         return bool(
             self._store.write(
                 "UPDATE deliveries SET state = ?, waiting = 1, sendable = ?, due = 0, done = NULL"
-                " WHERE item_id = ? AND target = ? AND state != ?",
-                (state, state in SENDABLE, item_id, self._target, State.KEPT),
+                f" WHERE item_id = ? AND target = ? AND state != '{State.KEPT}'",
+                (state, state in SENDABLE, item_id, self._target),
             )
         )
 

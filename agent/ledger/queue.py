@@ -119,8 +119,8 @@ class QueueView:
     def _waiting(self, kind: str) -> Row:
         row = self._store.row(
             "SELECT COUNT(*), SUM(bytes), MIN(since) FROM deliveries"
-            " WHERE kind = ? AND target = ? AND waiting = 1",
-            (kind, self._target),
+            f" WHERE kind = '{kind}' AND target = ? AND waiting = 1",
+            (self._target,),
         )
         assert row is not None
         return row

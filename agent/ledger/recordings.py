@@ -50,9 +50,9 @@ class RecordingBook:
             for key in keys
             if self._store.row(
                 "SELECT 1 FROM recordings AS r JOIN deliveries AS d ON d.item_id = r.id"
-                " WHERE r.path = ? AND r.size = ? AND r.modified_ns = ? AND d.state != ?"
-                " AND r.removed IS NULL",
-                (*_stored_key(key), State.MISSING),
+                " WHERE r.path = ? AND r.size = ? AND r.modified_ns = ?"
+                f" AND d.state != '{State.MISSING}' AND r.removed IS NULL",
+                _stored_key(key),
             )
         }
 
@@ -141,9 +141,9 @@ class RecordingBook:
         rows = self._store.rows(
             "SELECT r.id, r.path, r.size, r.modified_ns, d.done FROM deliveries AS d"
             " JOIN recordings AS r ON r.id = d.item_id WHERE d.kind = 'recording'"
-            " AND d.done IS NOT NULL AND d.state = ? AND r.removed IS NULL"
+            f" AND d.done IS NOT NULL AND d.state = '{State.DELIVERED}' AND r.removed IS NULL"
             " AND (d.done, r.id) > (?, ?) ORDER BY d.done, r.id LIMIT ?",
-            (State.DELIVERED, *after, limit),
+            (*after, limit),
         )
         return [
             DeliveredRecording(number, _relative(path), size, file_time(modified_ns), done)
