@@ -119,7 +119,7 @@ class Gateway:
         self._figures.forget()
         self._housekeeping.look_again()
         self._uplink.send_at_once()
-        self._uplink.bell.ring()
+        self._uplink.bells.ring()
 
     def keep_house(self) -> float:
         """Do what is due by the clock; return the seconds until the next round."""
@@ -255,13 +255,13 @@ class Gateway:
             self._collection.intake.match_waiting()
         except LedgerError as error:
             log.error("recordings wait for their calls, the ledger can't be used: %s", error)
-        self._uplink.bell.ring()
+        self._uplink.bells.ring()
 
     def _call_ended(self, number: int) -> None:
         self._uplink.call_ended(number)
 
     def _recordings_changed(self) -> None:
-        self._uplink.bell.ring()
+        self._uplink.bells.ring()
         # One that waits for its call has a time of its own, which housekeeping must learn.
         self._on_change()
 

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from agent.clock import Clock, TrustedClock
 from agent.collection import Collection
+from agent.delivery.bells import Bells
 from agent.delivery.by_hand import try_again
 from agent.delivery.gate import Gate
 from agent.delivery.lane import LONGEST_SLEEP, Surroundings
@@ -24,7 +25,7 @@ from agent.identity import IdentitySource
 from agent.ledger import Ledger
 from agent.lines import Lines
 from agent.logs import Phones
-from agent.parts import Alive, Bell, Part
+from agent.parts import Alive, Part
 from agent.platform.client import PlatformClient
 from agent.platform.wire import Answer
 from agent.polls import Poller
@@ -60,7 +61,7 @@ class Uplink:
         self._lines = lines
         self._collection = collection
         self._on_change = on_change
-        self.bell = Bell()
+        self.bells = Bells()
         self.spread = Spread(self._usual(ledger), clock)
         self.gate = Gate(settings.retry, clock, self._gate_changed, reopened=self.spread.begin)
         self.identity = IdentitySource(settings.identity)
@@ -141,7 +142,7 @@ class Uplink:
             gate=self.gate,
             spread=self.spread,
             retry=settings.retry,
-            bell=self.bell,
+            bells=self.bells,
             duplicate_status=frozenset(settings.platform.duplicate_status),
             read_identity=self.identity.read_anew,
             longest_request=self._longest_request,
@@ -178,7 +179,7 @@ class Uplink:
             finally:
                 client.close()
 
-        return Part(name, work, self._clock, wake=self.bell.ring)
+        return Part(name, work, self._clock, wake=self.bells.ring)
 
     def _functions(self, ledger: Ledger) -> Functions:
         built_in: tuple[BuiltIn, ...] = (
@@ -240,10 +241,10 @@ class Uplink:
         self._time.hear(answer.time)
         if self._window.hear(answer.period):
             log.info("the platform takes recordings %s", answer.period or "at any time")
-            self.bell.ring()
+            self.bells.recordings.ring()
 
     def _gate_changed(self) -> None:
-        self.bell.ring()
+        self.bells.ring()
         self._on_change()
 
     def _local_time(self) -> datetime:
@@ -264,5 +265,5 @@ class Uplink:
             what = "nothing of it waits for its time" if again.found else "there is no such item"
             raise FunctionRefused(f"{printable(name, 40)}: {what}")
         self.gate.probe_now()
-        self.bell.ring()
+        self.bells.ring()
         return f"{again.words} now"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.clock import SystemClock, TrustedClock
+from agent.delivery.bells import Bells
 from agent.delivery.gate import Gate
 from agent.delivery.lane import Surroundings
 from agent.delivery.rate import RateLimit
@@ -20,7 +21,6 @@ from agent.delivery.spread import Spread, Usual
 from agent.delivery.window import UploadWindow
 from agent.ledger import Ledger, open_ledger
 from agent.ledger.rows import QueueItem, StoredCall
-from agent.parts import Bell
 from agent.platform.client import PlatformClient
 from agent.recordings.matching import Recorded
 from agent.recordings.names import RecordingNames
@@ -92,7 +92,7 @@ class Bench:
     clock: HandClock
     time: TrustedClock
     gate: Gate
-    bell: Bell
+    bells: Bells
     stop: Stop
     directory: Path
     around: Surroundings
@@ -172,7 +172,7 @@ def bench_in(folder: Path, draw: Callable[[], float] = lambda: 1.0) -> Iterator[
     directory.mkdir()
     clock = HandClock()
     identity: list[str | None] = [SATELLITE]
-    bell = Bell()
+    bells = Bells()
     platform = WatchedPlatform(folder / "platform")
     with platform:
         # A time-out ends a stalled request by the machine's own clock.
@@ -189,14 +189,14 @@ def bench_in(folder: Path, draw: Callable[[], float] = lambda: 1.0) -> Iterator[
             clock,
             draw,
         )
-        gate = Gate(RETRY, clock, bell.ring, draw, reopened=spread.begin)
+        gate = Gate(RETRY, clock, bells.ring, draw, reopened=spread.begin)
         around = Surroundings(
             ledger=ledger,
             clock=clock,
             gate=gate,
             spread=spread,
             retry=RETRY,
-            bell=bell,
+            bells=bells,
             duplicate_status=frozenset({DUPLICATE}),
             read_identity=lambda: identity[0],
             longest_request=60.0,
@@ -210,7 +210,7 @@ def bench_in(folder: Path, draw: Callable[[], float] = lambda: 1.0) -> Iterator[
                 clock,
                 TrustedClock(clock, lambda: clock.wall() > clock_is_set),
                 gate,
-                bell,
+                bells,
                 Stop(),
                 directory,
                 around,

@@ -10,6 +10,7 @@ from agent.boards.driver import BoardOptions
 from agent.boards.events import DialAnswer
 from agent.boards.native import NativeDriver
 from agent.clock import SystemClock, TrustedClock
+from agent.delivery.bells import Bells
 from agent.delivery.gate import Gate
 from agent.delivery.lane import Surroundings
 from agent.delivery.rate import RateLimit
@@ -21,7 +22,6 @@ from agent.functions import Functions
 from agent.intake import Intake
 from agent.ledger import open_ledger
 from agent.ledger.rows import RecordingToSend, StoredCall
-from agent.parts import Bell
 from agent.recordings.matching import Recorded
 from agent.recordings.names import RecordingNames
 from agent.settings import Platform, Recordings, Retry
@@ -67,7 +67,7 @@ class Gateway:
         """As `Gateway.__init__` of the agent: the parts on what earlier lives have left."""
         clock, settings = world.clock, self._recording_settings()
         self._time = TrustedClock(clock, lambda: True)
-        self._bell = Bell()
+        self._bells = Bells()
         self._stop = threading.Event()
         self._names = RecordingNames(settings.patterns, UTC)
         self.ledger.deliveries.begin_waiting(ATTACH_WINDOW, new_boot=self.ledger.new_boot)
@@ -144,7 +144,7 @@ class Gateway:
             self._time,
             [BOARD],
             shown=str,
-            on_new=self._bell.ring,
+            on_new=self._bells.ring,
         )
         self._upkeep = Upkeep(
             settings, self.ledger, world.clock, self._time, disk=lambda: SOUND_DISK, shown=str
@@ -155,10 +155,10 @@ class Gateway:
         around = Surroundings(
             ledger=self.ledger,
             clock=clock,
-            gate=Gate(RETRY, clock, self._bell.ring, lambda: 1.0),
+            gate=Gate(RETRY, clock, self._bells.ring, lambda: 1.0),
             spread=unspread(clock),
             retry=RETRY,
-            bell=self._bell,
+            bells=self._bells,
             duplicate_status=frozenset(),
             read_identity=lambda: self._world.satellite,
             longest_request=60.0,

@@ -17,6 +17,7 @@ from msgspec import structs
 
 from agent.boards.events import ChannelState, LineState
 from agent.clock import Stamp, SystemClock, TrustedClock
+from agent.delivery.bells import Bells
 from agent.delivery.gate import Gate
 from agent.delivery.lane import Surroundings
 from agent.delivery.rate import RateLimit
@@ -27,7 +28,6 @@ from agent.gateway import Gateway
 from agent.intake import Intake
 from agent.ledger import Ledger, open_ledger
 from agent.logs import Phones
-from agent.parts import Bell
 from agent.platform.client import PlatformClient
 from agent.platform.failures import PlatformFailure
 from agent.platform.wire import Answer
@@ -103,7 +103,7 @@ class Box1970:
             gate=Gate(RETRY, self.clock, lambda: None),
             spread=unspread(self.clock),
             retry=RETRY,
-            bell=Bell(),
+            bells=Bells(),
             duplicate_status=frozenset(),
             read_identity=lambda: SATELLITE,
             longest_request=60.0,

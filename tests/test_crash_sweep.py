@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pytest
 
 from agent.call_writing import CallWriter
 from agent.calls import Ended
+from agent.delivery.lane import Outcome
 from agent.delivery.recordings import RecordingLane
 from agent.ledger.deliveries import DeliveryBook
 from agent.ledger.errands import ErrandBook
@@ -171,7 +172,7 @@ def test_a_file_that_goes_before_its_delivery_is_written_down_is_found_out(
 
     def gone_too_soon(
         lane: RecordingLane, item: RecordingToSend, client: PlatformClient, alive: Alive
-    ) -> Callable[[], None]:
+    ) -> Outcome:
         written = send(lane, item, client, alive)
         lane._after(item)
         return written

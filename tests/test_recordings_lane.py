@@ -206,10 +206,12 @@ def test_a_recording_whose_record_has_no_callid_has_it_booked_anew(bench: Bench)
     assert (bench.item(number).state, bench.item(number).callid) == ("record sent", None)
     bench.gate.failed(Shut.OUTAGE, "no route", None)
     bench.clock.turn(1)
+    rings = bench.bells.records.rings
     bench.drain(files)
     assert bench.gate.view().shut is Shut.OUTAGE
     assert bench.platform.uploads == []
     assert bench.item(number).state == "record to be sent"
+    assert bench.bells.records.rings > rings
     assert bench.item(recording).trouble == "its record has no callid"
     for lane in (records, files):
         bench.clock.turn(RETRY.first)

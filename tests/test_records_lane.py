@@ -703,7 +703,7 @@ def test_a_record_that_cannot_be_frozen_is_not_sent(
     def rests(_: float) -> None:
         if bench.item(number).state == "record sent":
             bench.stop.set()
-            bench.bell.ring()
+            bench.bells.ring()
 
     bench.stop.on_wait = room_again
     bench.records().run(bench.client, bench.stop, rests)
@@ -722,12 +722,38 @@ def test_a_call_that_ends_wakes_the_lane_that_sleeps(bench: Bench) -> None:
     try:
         assert sleeping.wait(20)
         end_call(bench.ledger, number, wait=0.0)
-        bench.bell.ring()
+        bench.bells.ring()
         assert bench.platform.wait_for(lambda: len(bench.platform.records) == 1, 20)
     finally:
         bench.stop.set()
-        bench.bell.ring()
+        bench.bells.ring()
         worker.join()
+
+
+def test_a_booked_record_wakes_those_who_carry_recordings_where_one_waited(bench: Bench) -> None:
+    alone, accompanied = add_calls(bench.ledger, 2)
+    lane = bench.records()
+    rings = bench.bells.recordings.rings
+    assert not bench.step(lane)
+    assert bench.item(alone).state == "record sent"
+    assert bench.bells.recordings.rings == rings
+    bench.file(accompanied)
+    assert not bench.step(lane)
+    assert bench.item(accompanied).state == "record sent"
+    assert bench.bells.recordings.rings > rings
+
+
+def test_a_repeated_record_wakes_them_too(bench: Bench) -> None:
+    number = add_call(bench.ledger)
+    bench.file(number)
+    bench.platform.faults.set("record:reset-after", times=1)
+    lane = bench.records()
+    bench.drain(lane)
+    rings = bench.bells.recordings.rings
+    bench.clock.turn(RETRY.first)
+    bench.drain(lane)
+    assert bench.item(number).state == "record sent"
+    assert bench.bells.recordings.rings > rings
 
 
 # Our own faults

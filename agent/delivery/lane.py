@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from agent.clock import Clock
+from agent.delivery.bells import Bells
 from agent.delivery.gate import Gate, Shut, full_jitter
 from agent.delivery.outcomes import Blame, Meaning, meaning
 from agent.delivery.pace import SLOW_AFTER, Pace
@@ -42,6 +43,9 @@ _SLOW = {
 }
 """By kind of item."""
 
+Outcome = Callable[[], bool]
+"""Writes down what became of an item; True: others may have something to do now."""
+
 log = logging.getLogger(__name__)
 
 
@@ -69,8 +73,7 @@ class Surroundings:
     gate: Gate
     spread: Spread
     retry: Retry
-    bell: Bell
-    """Rung when there may be something to send."""
+    bells: Bells
     duplicate_status: frozenset[int]
     read_identity: Callable[[], str | None]
     longest_request: float
@@ -82,14 +85,12 @@ class Lane(ABC, Generic[ItemType]):
     """One kind of item on its way to the platform."""
 
     kind: str
-    leads = True
-    """True: what is accepted makes something else due."""
 
-    def __init__(self, surroundings: Surroundings) -> None:
+    def __init__(self, surroundings: Surroundings, bell: Bell) -> None:
+        """`bell` is rung when there may be something of this kind to send."""
         self.around = surroundings
-        self.pace = Pace(
-            surroundings.retry, surroundings.clock, surroundings.bell.ring, surroundings.draw
-        )
+        self._bell = bell
+        self.pace = Pace(surroundings.retry, surroundings.clock, bell.ring, surroundings.draw)
         self._turns = Turns(surroundings.gate, self.pace, surroundings.spread)
         self._in_doubt = False
         """True: what failed last may have failed by its own fault."""
@@ -109,12 +110,12 @@ class Lane(ABC, Generic[ItemType]):
         """What to call it in the log."""
 
     @abstractmethod
-    def send(self, item: ItemType, client: PlatformClient, alive: Alive) -> Callable[[], None]:
+    def send(self, item: ItemType, client: PlatformClient, alive: Alive) -> Outcome:
         """Send it; return what writes the acceptance down. Raises PlatformFailure."""
 
     @abstractmethod
-    def accept_duplicate(self, item: ItemType, callid: str | None) -> None:
-        """Write down that the platform has had it before."""
+    def accept_duplicate(self, item: ItemType, callid: str | None) -> bool:
+        """Write down that the platform has had it before, as an `Outcome` does."""
 
     @abstractmethod
     def remedy(self, item: ItemType, failure: PlatformFailure, found: Meaning) -> bool:
@@ -139,7 +140,7 @@ class Lane(ABC, Generic[ItemType]):
     def run(self, client: PlatformClient, stop: threading.Event, alive: Alive) -> None:
         """Be one worker until told to stop."""
         while not stop.is_set():
-            heard = self.around.bell.rings
+            heard = self._bell.rings
             try:
                 wait = self.step(client, stop, alive)
             except LedgerError as error:
@@ -148,7 +149,7 @@ class Lane(ABC, Generic[ItemType]):
                 continue
             if wait > 0:
                 alive(wait + LONGEST_SLEEP)
-                self.around.bell.wait(heard, wait)
+                self._bell.wait(heard, wait)
 
     def step(self, client: PlatformClient, stop: threading.Event, alive: Alive) -> float:
         """Send one item, if one is due; return the seconds until there may be another."""
@@ -185,7 +186,6 @@ class Lane(ABC, Generic[ItemType]):
         self, item: ItemType, client: PlatformClient, stop: threading.Event, alive: Alive
     ) -> None:
         number = self.number(item)
-        failed = True
         try:
             write = self.send(item, client, alive)
         except PlatformFailure as failure:
@@ -200,13 +200,11 @@ class Lane(ABC, Generic[ItemType]):
         except Exception as error:  # a fault of ours must not hold up the items behind this one
             write = self._stumbled(item, number, error)
         else:
-            failed = False
             write = self._accepted(write)
-        self._write_down(write, stop, alive)
-        if failed or self.leads:
-            self.around.bell.ring()
+        if self._write_down(write, stop, alive):
+            self.around.bells.ring()
 
-    def _accepted(self, write: Callable[[], None]) -> Callable[[], None]:
+    def _accepted(self, write: Outcome) -> Outcome:
         self.around.gate.answered()
         self._in_doubt = False
         if self.pace.accepted():
@@ -214,7 +212,7 @@ class Lane(ABC, Generic[ItemType]):
             log.info("the platform takes %ss again", self.kind)
         return write
 
-    def _failed(self, item: ItemType, number: int, failure: PlatformFailure) -> Callable[[], None]:
+    def _failed(self, item: ItemType, number: int, failure: PlatformFailure) -> Outcome:
         found = meaning(failure)
         words = failure.message
         blamed = self._tell_gate(number, found, words, failure.retry_after)
@@ -230,9 +228,9 @@ class Lane(ABC, Generic[ItemType]):
         else:
             log.warning("%s: %s; it is tried again", name, words)
 
-        def write() -> None:
+        def write() -> bool:
             if self.remedy(item, failure, found):
-                return
+                return True
             wait = full_jitter(self.around.retry, item.refusals + 1, self.around.draw)
             due = self.around.clock.monotonic() + max(wait, failure.retry_after or 0.0)
             if blamed:
@@ -240,16 +238,22 @@ class Lane(ABC, Generic[ItemType]):
             elif in_doubt:
                 # It may be this item after all: the next probe takes another.
                 self.around.ledger.deliveries.postponed(number, words, due)
+            return True
 
         return write
 
-    def _stumbled(self, item: ItemType, number: int, error: Exception) -> Callable[[], None]:
+    def _stumbled(self, item: ItemType, number: int, error: Exception) -> Outcome:
         self.around.gate.gave_up()
         words = f"the agent itself failed on it: {type(error).__name__}"
         log.error("%s: %s; it is tried again", self.name(item), words, exc_info=error)
         wait = full_jitter(self.around.retry, item.refusals + 1, self.around.draw)
         due = self.around.clock.monotonic() + wait
-        return lambda: self.around.ledger.deliveries.refused(number, words, due)
+
+        def write() -> bool:
+            self.around.ledger.deliveries.refused(number, words, due)
+            return True
+
+        return write
 
     def _tell_gate(
         self, number: int, found: Meaning, words: str, retry_after: float | None
@@ -275,16 +279,14 @@ class Lane(ABC, Generic[ItemType]):
             self.around.gate.refuses(self.kind, slow)
             log.warning("%s; they go one at a time until one is taken", slow)
 
-    def _write_down(self, write: Callable[[], None], stop: threading.Event, alive: Alive) -> None:
+    def _write_down(self, write: Outcome, stop: threading.Event, alive: Alive) -> bool:
         # An outcome that is not durable must not be followed by another request: it waits here,
         # one for each worker, until the ledger can be written again.
         while True:
             try:
-                write()
+                return write()
             except LedgerError as error:
                 log.error("an answer can't be written down, sending waits: %s", error)
                 alive(WRITE_AGAIN_AFTER * 2)
                 if stop.wait(WRITE_AGAIN_AFTER):
-                    return
-            else:
-                return
+                    return False

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from agent.delivery.gate import full_jitter
-from agent.delivery.lane import Lane, Surroundings
+from agent.delivery.lane import Lane, Outcome, Surroundings
 from agent.delivery.outcomes import Meaning, Remedy
 from agent.delivery.rate import RateLimit
 from agent.delivery.window import UploadWindow
@@ -37,7 +37,6 @@ class RecordingLane(Lane[RecordingToSend]):
     """
 
     kind = "recording"
-    leads = False
 
     def __init__(
         self,
@@ -52,7 +51,7 @@ class RecordingLane(Lane[RecordingToSend]):
         look_again: Callable[[], None],
         after: Callable[[RecordingToSend], None],
     ) -> None:
-        super().__init__(surroundings)
+        super().__init__(surroundings, surroundings.bells.recordings)
         self._directory = directory
         self._window = window
         self._rate = rate
@@ -98,9 +97,7 @@ class RecordingLane(Lane[RecordingToSend]):
         """Its number and its file's name, the telephone number in it masked."""
         return f"recording {item.id} ({self._shown(item.relative)})"
 
-    def send(
-        self, item: RecordingToSend, client: PlatformClient, alive: Alive
-    ) -> Callable[[], None]:
+    def send(self, item: RecordingToSend, client: PlatformClient, alive: Alive) -> Outcome:
         """Send the file under its record's callid."""
         with self._open(item) as file:
             _, digest = client.recording(
@@ -114,19 +111,21 @@ class RecordingLane(Lane[RecordingToSend]):
             )
         name = self.name(item)
 
-        def write() -> None:
+        def write() -> bool:
             if self.around.ledger.deliveries.delivered(item, digest):
                 log.info("%s is delivered, %d bytes", name, item.size)
                 self._after(item)
             else:
                 log.warning("%s changed as it was sent, and goes again as it is now", name)
+            return False
 
         return write
 
-    def accept_duplicate(self, item: RecordingToSend, callid: str | None) -> None:
+    def accept_duplicate(self, item: RecordingToSend, callid: str | None) -> bool:
         """The platform had the file before; it is the same one, as the ledger knows it."""
         if self.around.ledger.deliveries.delivered(item, ""):
             self._after(item)
+        return False
 
     def remedy(self, item: RecordingToSend, failure: PlatformFailure, found: Meaning) -> bool:
         """Book its record anew, look at its file again, or read the identity anew."""
@@ -155,6 +154,7 @@ class RecordingLane(Lane[RecordingToSend]):
         wait = full_jitter(self.around.retry, item.refusals + 1, self.around.draw)
         due = self.around.clock.monotonic() + wait
         self.around.ledger.deliveries.book_anew(item.id, item.call_id, trouble, due)
+        self.around.bells.records.ring()
 
     def _open(self, item: RecordingToSend) -> BinaryIO:
         try:

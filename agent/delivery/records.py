@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 from agent.clock import TrustedClock
 from agent.delivery.freezing import Freezer
-from agent.delivery.lane import Lane, Surroundings
+from agent.delivery.lane import Lane, Outcome, Surroundings
 from agent.delivery.outcomes import Meaning, Remedy
 from agent.language import said
 from agent.ledger import LedgerError
@@ -42,7 +42,7 @@ class RecordLane(Lane[RecordToSend]):
         being_recorded: Callable[[StoredCall], bool],
         recordings_of: Callable[[StoredCall], Sequence[Recorded]],
     ) -> None:
-        super().__init__(surroundings)
+        super().__init__(surroundings, surroundings.bells.records)
         self._time = time
         self._satellite = satellite
         self._being_recorded = being_recorded
@@ -66,24 +66,25 @@ class RecordLane(Lane[RecordToSend]):
         """Its number and port; never the telephone number."""
         return f"record {item.stored.id} (port {item.stored.call.channel})"
 
-    def send(self, item: RecordToSend, client: PlatformClient, alive: Alive) -> Callable[[], None]:
+    def send(self, item: RecordToSend, client: PlatformClient, alive: Alive) -> Outcome:
         """Send the record; the same bytes as ever where it was sent before."""
         body = item.body if item.body is not None else self._freeze(item)
         alive(self.around.longest_request)
         answer = client.record(body)
         name = self.name(item)
 
-        def write() -> None:
-            self.around.ledger.deliveries.booked(item.stored.id, answer.callid)
+        def write() -> bool:
+            followed = self.around.ledger.deliveries.booked(item.stored.id, answer.callid)
             log.info("%s is booked under callid %s", name, answer.callid)
             if item.stored.call.duration > LONGEST_KEPT_BY_PLATFORM:
                 log.warning("%s is of a call over %d s", name, LONGEST_KEPT_BY_PLATFORM)
+            return followed
 
         return write
 
-    def accept_duplicate(self, item: RecordToSend, callid: str | None) -> None:
+    def accept_duplicate(self, item: RecordToSend, callid: str | None) -> bool:
         """The platform booked it before; a callid in that answer counts."""
-        self.around.ledger.deliveries.booked(item.stored.id, callid)
+        return self.around.ledger.deliveries.booked(item.stored.id, callid)
 
     def call_ended(self, number: int) -> None:
         """A call has ended: what its record says is fixed with that, where it can leave at once.

@@ -68,8 +68,8 @@ class DeliveryBook(DueDeliveries):
         )
         return None if row is None else row[0]
 
-    def booked(self, call_id: int, callid: str | None) -> None:
-        """The platform took a record; its recordings may follow under `callid`.
+    def booked(self, call_id: int, callid: str | None) -> bool:
+        """The platform took a record; tell whether recordings waited that follow under `callid`.
 
         None keeps the callid of an earlier answer: a duplicate's answer may carry none.
         """
@@ -80,12 +80,13 @@ class DeliveryBook(DueDeliveries):
                 (callid, call_id, self._target),
             )
             self._finish(call_id, State.RECORD_SENT)
-            self._store.write(
+            followed = self._store.write(
                 "UPDATE deliveries SET state = ?, sendable = 1 WHERE target = ?"
                 f" AND state = '{State.WAITING_FOR_RECORD}'"
                 " AND item_id IN (SELECT id FROM recordings WHERE call_id = ?)",
                 (State.RECORDING_TO_SEND, self._target, call_id),
             )
+        return bool(followed)
 
     def delivered(self, sent: RecordingToSend, digest: str) -> bool:
         """The platform took a recording as it was sent; tell whether that is its delivery.
