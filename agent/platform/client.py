@@ -12,7 +12,13 @@ from agent.language import said
 from agent.platform.failures import FailureKind, PlatformFailure
 from agent.platform.judging import judge
 from agent.platform.listing import Listing, read_listing
-from agent.platform.multipart import CONTENT_TYPES, Container, RecordingBody, wire_name
+from agent.platform.multipart import (
+    CONTENT_TYPES,
+    Container,
+    RecordingBody,
+    block_buffer,
+    wire_name,
+)
 from agent.platform.transport import Body, Transport
 from agent.platform.wire import Answer, RecordFields, form, record_body
 from agent.settings import Platform
@@ -47,6 +53,8 @@ class PlatformClient:
         self._clock = clock
         self._on_answer = on_answer
         self._transport = Transport(settings, clock)
+        self._buffer: memoryview | None = None
+        """For the blocks of recordings, from the first one on: most clients send none."""
         self._secrets = _secrets(settings)
 
     def report(self, report_id: int, time_ms: int, status_json: str) -> Answer:
@@ -75,6 +83,8 @@ class PlatformClient:
         it stays open. `before_block` as in `RecordingBody`; it is not called while the answer is
         awaited, which takes up to `read_timeout`.
         """
+        if self._buffer is None:
+            self._buffer = block_buffer()
         body = RecordingBody(
             (("cmd", "upload"), ("satellite", self._identity()), ("callid", callid)),
             file,
@@ -83,6 +93,7 @@ class PlatformClient:
             wire_name(name, container),
             CONTENT_TYPES[container],
             before_block,
+            self._buffer,
         )
         answer = self._post(body, body.content_type)
         return answer, body.digest
