@@ -137,11 +137,17 @@ class Line:
 
 
 class _AnswerFile(io.RawIOBase):
-    """Reads a socket under a time-out that shrinks to the answer's deadline."""
+    """Reads a socket under a time-out that shrinks to the answer's deadline.
+
+    For http.client it stands in for the socket, of which that wants no more than a file.
+    """
 
     def __init__(self, connection: socket.socket, line: Line) -> None:
         self._connection = connection
         self._line = line
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(self)
 
     def readable(self) -> bool:
         return True
@@ -168,18 +174,6 @@ class _HeldAnswerFile(_AnswerFile):
     def close(self) -> None:
         self._held.close()
         super().close()
-
-
-class _AnswerSource:
-    """Stands in for the socket where http.client wants a file to read an answer from."""
-
-    def __init__(self, connection: socket.socket, line: Line, kind: type[_AnswerFile]) -> None:
-        self._connection = connection
-        self._line = line
-        self._kind = kind
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(self._kind(self._connection, self._line))
 
 
 class _WatchedConnection(HTTPConnection):
@@ -219,7 +213,7 @@ class _WatchedConnection(HTTPConnection):
         else:
             line.sent = True
         line.await_answer()
-        source: Any = _AnswerSource(connection, line, _AnswerFile)
+        source: Any = _AnswerFile(connection, line)
         response = http.client.HTTPResponse(source, method="POST")
         try:
             response.begin()
@@ -259,7 +253,7 @@ class _WatchedConnection(HTTPConnection):
     def response_class(  # type: ignore[override]
         self, connection: socket.socket, *arguments: Any, **options: Any
     ) -> http.client.HTTPResponse:
-        source: Any = _AnswerSource(connection, self._line, _HeldAnswerFile)
+        source: Any = _HeldAnswerFile(connection, self._line)
         return http.client.HTTPResponse(source, *arguments, **options)
 
 
