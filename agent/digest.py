@@ -18,7 +18,7 @@ _SHA256_DIGITS = 64
 class Digest(Protocol):
     """A digest that grows block by block."""
 
-    def update(self, block: bytes, /) -> None:
+    def update(self, block: bytes | memoryview, /) -> None:
         """Take the next block."""
 
     def hexdigest(self) -> str:

@@ -100,8 +100,10 @@ class Box:
         """Start the daemon and wait until it hears its boards and has its first scan done."""
         self.launch(**changes)
         wait_until(
-            lambda: self.status.get("pid") == self.pid
-            and all(board["link"] == "up" for board in self.status["boards"]),
+            lambda: (
+                self.status.get("pid") == self.pid
+                and all(board["link"] == "up" for board in self.status["boards"])
+            ),
             "the daemon hears its boards",
         )
 

@@ -72,6 +72,11 @@ def test_a_callid_that_is_a_number_keeps_every_digit() -> None:
     assert parse_answer(b'{"status":0,"callid":' + digits.encode() + b"}").callid == digits
 
 
+@pytest.mark.parametrize("digits", ["0", "-0", "-12", "9223372036854775808", "1" + "0" * 30])
+def test_a_callid_that_is_a_number_is_told_as_it_was_written(digits: str) -> None:
+    assert parse_answer(b'{"status":0,"callid":' + digits.encode() + b"}").callid == digits
+
+
 @pytest.mark.parametrize("callid", ["", "  ", None])
 def test_an_empty_callid_is_none(callid: object) -> None:
     assert parsed(status=0, callid=callid).callid is None
@@ -144,6 +149,37 @@ def test_what_must_be_hidden_is_hidden_before_the_message_is_cut() -> None:
     body = json.dumps({"status": 1, "message": "x" * 190 + "secret-secret-secret"}).encode()
     answer = parse_answer(body, lambda text: text.replace("secret", "*"))
     assert "s" not in answer.message
+
+
+def outcome(body: bytes) -> Answer | tuple[FailureKind, str]:
+    try:
+        return parse_answer(body)
+    except PlatformFailure as error:
+        return error.kind, error.message
+
+
+USUAL = st.fixed_dictionaries(
+    {"status": st.integers() | st.sampled_from(["0", "-1", "", True, 0.5])},
+    optional={
+        "time": JSON | st.sampled_from(["1563957071", 1563957071000]),
+        "callid": JSON | st.text("0123456789", max_size=30),
+        "message": JSON | st.just("authentication failed"),
+        "period": JSON | st.just("16-17"),
+        "data": JSON,
+    },
+)
+
+
+@given(USUAL)
+def test_a_code_that_does_not_count_changes_nothing(keys: dict[str, object]) -> None:
+    body = json.dumps(keys).encode()
+    assert outcome(body[:-1] + b', "code": 1e999}') == outcome(body)
+
+
+@pytest.mark.parametrize("after", [b"", b', "callid": 12', b', "data": 1e999'])
+def test_who_blames_the_account_is_heard_whatever_else_is_said(after: bytes) -> None:
+    body = b'{"message": "authentication failed"' + after + b"}"
+    assert failure(body).kind is FailureKind.AUTHENTICATION
 
 
 @given(st.binary(max_size=200))

@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 import tracemalloc
 from pathlib import Path
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 import pytest
 import xxhash
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agent.platform.client import record_body
 from agent.platform.failures import FailureKind
 from agent.platform.listing import CallToPlace
+from agent.platform.wire import form
 from tests.platform_clients import (
     BOOKED,
     MAC,
@@ -70,6 +73,12 @@ def test_a_record_is_what_the_protocol_says() -> None:
     )
 
 
+@given(st.text() | st.integers() | st.sampled_from(["", "a b", "~._-", "٣", "\ud800", "通话"]))
+def test_a_form_is_spelt_as_the_standard_library_spells_it(value: str | int) -> None:
+    fields = (("cmd", value), ("start_time_secs", 7))
+    assert form(fields).decode() == urlencode(fields, errors="replace")
+
+
 def test_a_record_that_is_sent_again_is_the_same_bytes() -> None:
     seen: list[tuple[bytes, bytes]] = []
     with serving(for_ever(http(BOOKED), seen)) as (_server, client):
@@ -115,6 +124,16 @@ def test_lists_are_fetched_by_their_commands() -> None:
         assert client.calls().entries == (CallToPlace(1, None, "112"),)
     commands = [dict(parse_qsl(body.decode()))["cmd"] for _head, body in seen]
     assert commands == ["getMessageList", "getCallList"]
+
+
+def test_a_poll_names_the_gateway_as_it_is_named_by_then() -> None:
+    seen: list[tuple[bytes, bytes]] = []
+    names = iter(["00:00:00:00:00:01", "00:00:00:00:00:01", "00:00:00:00:00:02"])
+    with serving(for_ever(http(), seen), satellite=lambda: next(names)) as (_server, client):
+        for _ in range(3):
+            client.calls()
+    satellites = [dict(parse_qsl(body.decode()))["satellite"][-1] for _head, body in seen]
+    assert satellites == ["1", "1", "2"]
 
 
 def test_a_query_in_the_url_itself_is_kept() -> None:

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import xxhash
 
-from agent.platform.client import record_body
-from agent.platform.failures import FailureKind
+from agent.platform.client import PlatformClient, record_body
+from agent.platform.failures import FailureKind, PlatformFailure
 from tests.platform_clients import (
     BOOKED,
     RECORD,
     SOON,
+    client_of,
     failing,
     large_in,
     recording_in,
     send_file,
     serving,
 )
-from tests.raw_server import Peer, Script, answering, for_ever, http
+from tests.raw_server import Peer, RawServer, Script, answering, for_ever, http, length_of
 
 
 @pytest.fixture
@@ -136,3 +138,93 @@ def test_a_kept_connection_that_dies_in_the_answer_is_not_tried_again() -> None:
         client.record(record_body(RECORD))
     assert caught[0].kind is FailureKind.CONNECTION_CUT
     assert server.connections == 1
+
+
+def requests_of(url_path: str, *sendings: Callable[[PlatformClient], object]) -> list[bytes]:
+    """The heads of requests on one connection."""
+    seen: list[tuple[bytes, bytes]] = []
+    with RawServer(for_ever(http(BOOKED), seen)) as server:
+        client = client_of(url=f"http://127.0.0.1:{server.port}{url_path}")
+        for send in sendings:
+            send(client)
+        client.close()
+        assert server.connections == 1
+    return [head for head, _body in seen]
+
+
+def without_what_varies(head: bytes) -> list[bytes]:
+    varying = (b"Content-Type:", b"Content-Length:")
+    return [line for line in head.split(b"\r\n") if not line.startswith(varying)]
+
+
+def test_a_kept_connection_hears_what_a_fresh_one_hears() -> None:
+    first, second = requests_of("/a%20b?c=%25&d=100%", *2 * [lambda one: one.calls()])
+    assert second == first
+    assert first.startswith(b"POST /a%20b?c=%25&d=100%")
+
+
+def test_only_kind_and_length_of_the_body_tell_requests_apart(recording: Path) -> None:
+    first, second, third = requests_of(
+        "/voip",
+        lambda one: one.calls(),
+        lambda one: send_file(one, recording),
+        lambda one: one.calls(),
+    )
+    assert b"Content-Type: multipart/form-data; boundary=" in second
+    assert without_what_varies(first) == without_what_varies(second)
+    assert third == first
+
+
+def test_a_small_request_leaves_a_kept_connection_in_one_packet() -> None:
+    arrived: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(http())
+        arrived.append(peer.connection.recv(64 * 1024))
+        peer.send(http())
+
+    with serving(script) as (_server, client):
+        client.calls()
+        client.calls()
+    head, _, body = arrived[0].partition(b"\r\n\r\n")
+    assert len(body) == length_of(head)
+
+
+def test_a_recording_that_may_not_be_sent_yet_is_not_begun(recording: Path) -> None:
+    heard: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(http())
+        heard.append(peer.connection.recv(1))
+
+    def stop(_count: int) -> None:
+        raise PlatformFailure(FailureKind.ABANDONED, "stopped")
+
+    with serving(script) as (_server, client):
+        client.calls()
+        with failing():
+            send_file(client, recording, stop)
+    assert heard == [b""]
+
+
+def test_what_nobody_asked_for_is_not_taken_for_an_answer() -> None:
+    more_sent = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(http())
+        if peer.number == 1:
+            heard.wait(SOON)
+            peer.send(http(b'{"status": 3001}'))
+            more_sent.set()
+            peer.pause(SOON)
+
+    heard = threading.Event()
+    with serving(script) as (server, client):
+        client.calls()
+        heard.set()
+        assert more_sent.wait(SOON)
+        client.calls()
+        assert server.connections == 2

@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 from werkzeug.formparser import parse_form_data
 
 from agent.platform.failures import FailureKind, PlatformFailure
-from agent.platform.multipart import BLOCK, Container, RecordingBody, wire_name
+from agent.platform.multipart import (
+    BLOCK,
+    MARGIN,
+    Container,
+    RecordingBody,
+    block_buffer,
+    wire_name,
+)
 
 FIELDS = (("cmd", "upload"), ("satellite", "00:1A:2B:3C:4D:5E"), ("callid", "7687658987667780097"))
 
@@ -23,7 +30,10 @@ def nothing(_count: int) -> None:
 
 
 def body_of(
-    file: BinaryIO, before_block: Callable[[int], None] = nothing, size: int | None = None
+    file: BinaryIO,
+    before_block: Callable[[int], None] = nothing,
+    size: int | None = None,
+    buffer: memoryview | None = None,
 ) -> RecordingBody:
     facts = os.fstat(file.fileno())
     return RecordingBody(
@@ -34,7 +44,16 @@ def body_of(
         "call.wav",
         "audio/wav",
         before_block,
+        block_buffer() if buffer is None else buffer,
     )
+
+
+def whole(body: RecordingBody, before: bytes = b"") -> bytes:
+    """All of it: a piece holds until the next one."""
+    sent = bytearray()
+    for piece in body.pieces(before):
+        sent += piece
+    return bytes(sent)
 
 
 @pytest.fixture
@@ -62,7 +81,7 @@ def kind_of(body: RecordingBody) -> tuple[FailureKind, int]:
 def test_a_server_reads_what_was_sent(file: BinaryIO, path: Path, tmp_path: Path) -> None:
     body = body_of(file)
     sent = tmp_path / "sent"
-    sent.write_bytes(b"".join(body))
+    sent.write_bytes(whole(body))
     with sent.open("rb") as stream:
         _, form, files = parse_form_data(
             {
@@ -81,9 +100,54 @@ def test_a_server_reads_what_was_sent(file: BinaryIO, path: Path, tmp_path: Path
 
 def test_the_length_is_exact_and_blocks_are_bounded(file: BinaryIO) -> None:
     body = body_of(file)
-    blocks = list(body)
-    assert sum(map(len, blocks)) == len(body)
-    assert max(map(len, blocks)) == BLOCK
+    pieces = [len(piece) for piece in body]
+    assert sum(pieces) == len(body)
+    assert max(pieces) < BLOCK + 2 * MARGIN
+
+
+def test_what_goes_before_a_body_leaves_together_with_its_first_block(file: BinaryIO) -> None:
+    body = body_of(file)
+    alone = whole(body)
+    body.rewind()
+    first = bytes(next(body.pieces(b"POST / HTTP/1.1\r\n\r\n")))
+    before, _, after = first.partition(b"\r\n\r\n")
+    assert before == b"POST / HTTP/1.1"
+    assert len(after) > BLOCK
+    assert alone.startswith(after)
+
+
+@pytest.mark.parametrize("length", [MARGIN - 300, MARGIN, 3 * MARGIN])
+def test_what_goes_before_a_body_may_be_of_any_length(file: BinaryIO, length: int) -> None:
+    body = body_of(file)
+    alone = whole(body)
+    body.rewind()
+    assert whole(body, b"x" * length) == b"x" * length + alone
+
+
+@pytest.mark.parametrize("size", [1, BLOCK - 1, BLOCK, BLOCK + 1])
+def test_the_end_of_a_body_leaves_together_with_the_last_block(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "call.wav"
+    path.write_bytes(os.urandom(size))
+    with path.open("rb") as file:
+        body = body_of(file)
+        sent = whole(body)
+        body.rewind()
+        assert sum(1 for _ in body) == -(-size // BLOCK)
+    assert sent.partition(b"audio/wav\r\n\r\n")[2].startswith(path.read_bytes() + b"\r\n--")
+    assert sent.endswith(b"--\r\n")
+
+
+def test_one_buffer_serves_one_recording_after_another(tmp_path: Path) -> None:
+    buffer = block_buffer()
+    for name, size in (("long.wav", 2 * BLOCK + 9), ("short.wav", 5), ("empty.wav", 0)):
+        path = tmp_path / name
+        path.write_bytes(os.urandom(size))
+        with path.open("rb") as file:
+            body = body_of(file, buffer=buffer)
+            sent = whole(body)
+        assert len(sent) == len(body)
+        assert path.read_bytes() in sent
+        assert body.digest == xxhash.xxh3_128(path.read_bytes()).hexdigest()
 
 
 def test_the_digest_is_that_of_the_file(file: BinaryIO, path: Path) -> None:
@@ -110,10 +174,10 @@ def test_a_body_is_not_sent_again_unasked(file: BinaryIO) -> None:
 
 def test_a_body_that_is_rewound_says_the_same(file: BinaryIO) -> None:
     body = body_of(file)
-    first = list(body)
+    first = whole(body)
     digest = body.digest
     body.rewind()
-    assert list(body) == first
+    assert whole(body) == first
     assert body.digest == digest
 
 
@@ -122,7 +186,7 @@ def test_an_empty_file_has_a_body_all_the_same(tmp_path: Path) -> None:
     path.touch()
     with path.open("rb") as file:
         body = body_of(file)
-        assert len(b"".join(body)) == len(body)
+        assert len(whole(body)) == len(body)
         assert body.digest == xxhash.xxh3_128().hexdigest()
 
 
@@ -215,6 +279,11 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         ('a"\r\nX: y.wav', "wav", "a___X__y.wav"),
         ("通话.wav", "wav", "__.wav"),
         ("wrong.mp3", "wav", "wrong.wav"),
+        (".hidden", "wav", "_hidden.wav"),
+        (".hidden.wav", "wav", "_hidden.wav"),
+        ("dots..wav", "wav", "dots_.wav"),
+        ("no_suffix", "wav", "no_suffix.wav"),
+        ("v1.0/call", "wav", "call.wav"),
         ("", "wav", "recording.wav"),
     ],
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
@@ -30,10 +31,24 @@ MILLISECONDS_FROM = 1e11
 """As seconds this is the year 5138, as milliseconds 1973: a larger `time` is in milliseconds."""
 EARLIEST, LATEST = 1_000_000_000.0, 4_102_444_800.0
 """September 2001 to the end of 2099: a `time` outside is a platform without a clock."""
+MOST_EXACT = 2**53
+"""Whole numbers below are exact in a double, which is what most writers of JSON have."""
 
 _BOM = b"\xef\xbb\xbf"
 _DECIMAL = re.compile(r"[+-]?[0-9]{1,18}(?:\.[0-9]{0,18})?")
 _DIGITS = re.compile(rb"-?[0-9]+")
+
+
+class _Plain(msgspec.Struct):
+    """An answer of the usual types, decoded in one go."""
+
+    status: Any = None
+    code: Any = None
+    time: Any = None
+    callid: str | None = None
+    message: str | None = None
+    period: Any = msgspec.UNSET
+    data: Any = None
 
 
 class _Wire(msgspec.Struct):
@@ -48,6 +63,7 @@ class _Wire(msgspec.Struct):
     data: msgspec.Raw = msgspec.Raw(b"null")
 
 
+_plain_decoder = msgspec.json.Decoder(_Plain)
 _decoder = msgspec.json.Decoder(_Wire)
 
 
@@ -59,17 +75,20 @@ def parse_answer(body: bytes, hide: Callable[[str], str] = str) -> Answer:
     AUTHENTICATION instead.
     """
     try:
-        wire = _decoder.decode(body.removeprefix(_BOM).decode("utf-8"))
-        message = _message(_decoded(wire.message), hide)
-        period = _decoded(wire.period) if wire.period else None
+        text = body.removeprefix(_BOM).decode("utf-8")
+        try:
+            plain = _plain_decoder.decode(text)
+        except (msgspec.DecodeError, RecursionError):
+            return _taken_apart(text, hide)
+        message = _message(plain.message, hide)
         return Answer(
-            status=_status(wire, message),
-            time=_time(_decoded(wire.time)),
-            callid=_callid(wire.callid),
+            status=_status(plain.code if plain.status is None else plain.status, message),
+            time=_time(plain.time),
+            callid=_callid(plain.callid),
             message=message,
-            period=_period(period),
-            has_period=bool(wire.period),
-            data=_decoded(wire.data),
+            period=_period(plain.period),
+            has_period=plain.period is not msgspec.UNSET,
+            data=plain.data,
         )
     except RecursionError:
         raise _unusable(said("is nested too deeply")) from None
@@ -90,8 +109,12 @@ def number(value: object) -> float | None:
 
 def integer(value: object) -> int | None:
     """As `number`, where it is a whole one that a double holds exactly."""
+    if type(value) is int and -MOST_EXACT < value < MOST_EXACT:
+        return value
     found = number(value)
-    return int(found) if found is not None and found.is_integer() and abs(found) < 2**53 else None
+    return (
+        int(found) if found is not None and found.is_integer() and abs(found) < MOST_EXACT else None
+    )
 
 
 def says_authentication_failed(message: str) -> bool:
@@ -107,14 +130,34 @@ def _finite(value: float) -> float | None:
     return converted if math.isfinite(converted) else None
 
 
+def _taken_apart(text: str, hide: Callable[[str], str]) -> Answer:
+    """Key by key: what is in one that does not count must not make the answer unusable."""
+    wire = _decoder.decode(text)
+    message = _message(_decoded(wire.message), hide)
+    period = _decoded(wire.period) if wire.period else None
+    status = _decoded(wire.status)
+    written = bytes(wire.callid)
+    return Answer(
+        status=_status(_decoded(wire.code) if status is None else status, message),
+        time=_time(_decoded(wire.time)),
+        # Not by way of a number: what does not fit 64 bits would become a double and lose digits.
+        callid=_callid(
+            written.decode("ascii") if _DIGITS.fullmatch(written) else _decoded(wire.callid)
+        ),
+        message=message,
+        period=_period(period),
+        has_period=bool(wire.period),
+        data=_decoded(wire.data),
+    )
+
+
 def _decoded(raw: msgspec.Raw) -> object:
     decoded: object = msgspec.json.decode(raw)
     return decoded
 
 
-def _status(wire: _Wire, message: str) -> int:
-    status = _decoded(wire.status)
-    found = integer(status if status is not None else _decoded(wire.code))
+def _status(value: object, message: str) -> int:
+    found = integer(value)
     if found is not None:
         return found
     if says_authentication_failed(message):
@@ -135,10 +178,7 @@ def _time(value: object) -> float | None:
     return seconds if EARLIEST <= seconds <= LATEST else None
 
 
-def _callid(raw: msgspec.Raw) -> str | None:
-    written = bytes(raw)
-    # Not by way of a number: what does not fit 64 bits would become a double and lose digits.
-    value = written.decode("ascii") if _DIGITS.fullmatch(written) else _decoded(raw)
+def _callid(value: object) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
@@ -151,6 +191,8 @@ def _callid(raw: msgspec.Raw) -> str | None:
 
 
 def _message(value: object, hide: Callable[[str], str]) -> str:
+    if value is None or value == "":
+        return ""
     if isinstance(value, str):
         return printable(hide(value.strip()))
     return "" if number(value) is None else str(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import BinaryIO
 from urllib.parse import parse_qsl, quote, quote_plus, urlsplit
 
@@ -12,7 +13,13 @@ from agent.language import said
 from agent.platform.failures import FailureKind, PlatformFailure
 from agent.platform.judging import judge
 from agent.platform.listing import Listing, read_listing
-from agent.platform.multipart import CONTENT_TYPES, Container, RecordingBody, wire_name
+from agent.platform.multipart import (
+    CONTENT_TYPES,
+    Container,
+    RecordingBody,
+    block_buffer,
+    wire_name,
+)
 from agent.platform.transport import Body, Transport
 from agent.platform.wire import Answer, RecordFields, form, record_body
 from agent.settings import Platform
@@ -47,13 +54,24 @@ class PlatformClient:
         self._clock = clock
         self._on_answer = on_answer
         self._transport = Transport(settings, clock)
+        self._buffer: memoryview | None = None
+        """For the blocks of recordings, from the first one on: most clients send none."""
         self._secrets = _secrets(settings)
+        self._asking = lru_cache(maxsize=2)(_asking)
+        """Polls ask the same again and again."""
 
     def report(self, report_id: int, time_ms: int, status_json: str) -> Answer:
         """`channelstatus` (PROTOCOL.md 2.1)."""
-        return self._command(
-            "channelstatus", ("id", report_id), ("time", time_ms), ("status", status_json)
+        body = form(
+            (
+                ("cmd", "channelstatus"),
+                ("satellite", self._identity()),
+                ("id", report_id),
+                ("time", time_ms),
+                ("status", status_json),
+            )
         )
+        return self._post(body, _FORM)
 
     def record(self, body: bytes) -> Answer:
         """A call record, made by `record_body`; the answer has a callid (PROTOCOL.md 2.2)."""
@@ -75,6 +93,8 @@ class PlatformClient:
         it stays open. `before_block` as in `RecordingBody`; it is not called while the answer is
         awaited, which takes up to `read_timeout`.
         """
+        if self._buffer is None:
+            self._buffer = block_buffer()
         body = RecordingBody(
             (("cmd", "upload"), ("satellite", self._identity()), ("callid", callid)),
             file,
@@ -83,17 +103,18 @@ class PlatformClient:
             wire_name(name, container),
             CONTENT_TYPES[container],
             before_block,
+            self._buffer,
         )
         answer = self._post(body, body.content_type)
         return answer, body.digest
 
     def messages(self) -> Listing:
         """What waits for the gateway, by the configured command (PROTOCOL.md 2.3)."""
-        return read_listing(self._command(self._settings.message_command).data)
+        return self._list(self._settings.message_command)
 
     def calls(self) -> Listing:
         """`getCallList` (PROTOCOL.md 2.4)."""
-        return read_listing(self._command("getCallList").data)
+        return self._list("getCallList")
 
     def abandon(self) -> None:
         """End the exchange under way, and all later ones, as ABANDONED; from any thread."""
@@ -103,9 +124,8 @@ class PlatformClient:
         """Close the connection; the next command opens another."""
         self._transport.close()
 
-    def _command(self, command: str, *fields: tuple[str, str | int]) -> Answer:
-        body = form((("cmd", command), ("satellite", self._identity()), *fields))
-        return self._post(body, _FORM)
+    def _list(self, command: str) -> Listing:
+        return read_listing(self._post(self._asking(command, self._identity()), _FORM).data)
 
     def _post(self, body: Body, content_type: str, *, callid_due: bool = False) -> Answer:
         http = self._transport.post(body, content_type)
@@ -131,6 +151,10 @@ class PlatformClient:
     def _hide(self, text: str) -> str:
         # A platform may quote the request in its message.
         return text if self._secrets is None else self._secrets.sub("…", text)
+
+
+def _asking(command: str, satellite: str) -> bytes:
+    return form((("cmd", command), ("satellite", satellite)))
 
 
 def _secrets(settings: Platform) -> re.Pattern[str] | None:

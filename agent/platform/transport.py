@@ -46,8 +46,9 @@ class HttpAnswer:
     status: int
     body: bytes
     retry_after: str | None
-    """The headers Retry-After and Date as they stood there."""
+    """The header as it stood there."""
     date: str | None
+    """The header Date as it stood there, where there is a Retry-After for it to explain."""
 
 
 class _Session(requests.Session):
@@ -113,8 +114,8 @@ class Transport:
         return failure
 
     def _exchange(self, body: Body, content_type: str) -> HttpAnswer:
-        if self._template is not None and self._line.stands:
-            return self._exchange_again(self._template, body, content_type)
+        if self._line.stands:
+            return self._exchange_again(body, content_type)
         response = self._session.send(
             self._request(body, content_type),
             stream=True,
@@ -128,11 +129,8 @@ class Transport:
             # Gives a connection whose answer was read to its end back, and closes any other.
             response.close()
 
-    def _exchange_again(
-        self, template: requests.PreparedRequest, body: Body, content_type: str
-    ) -> HttpAnswer:
-        headers = {**template.headers, **_headers(body, content_type)}
-        response = self._line.post_again(template.path_url, body, headers)
+    def _exchange_again(self, body: Body, content_type: str) -> HttpAnswer:
+        response = self._line.post_again(body, content_type)
         try:
             return self._answer(response)
         finally:
@@ -157,7 +155,7 @@ class Transport:
                 requests.Request("POST", _bare_url(self._settings.url))
             )
         request = self._template.copy()
-        request.headers.update(_headers(body, content_type))
+        request.headers.update({"Content-Type": content_type, "Content-Length": str(len(body))})
         request.body = body  # type: ignore[assignment]
         return request
 
@@ -202,13 +200,11 @@ def _bare_url(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
 
 
-def _headers(body: Body, content_type: str) -> dict[str, str]:
-    return {"Content-Type": content_type, "Content-Length": str(len(body))}
-
-
 def _http_answer(response: _Response, body: bytes) -> HttpAnswer:
     headers = response.headers
-    return HttpAnswer(response.status, body, headers.get("Retry-After"), headers.get("Date"))
+    retry_after = headers.get("Retry-After")
+    date = None if retry_after is None else headers.get("Date")
+    return HttpAnswer(response.status, body, retry_after, date)
 
 
 def _whatever_is_there(response: _Response) -> bytes:
