@@ -22,7 +22,7 @@ from agent.simulation.bench.rows import ROWS
 from agent.simulation.command import say
 
 EXIT_REACHED, EXIT_MISSED, EXIT_STOPPED = 0, 1, 130
-PATIENCE_WORDS = "the whole takes about twenty minutes, --short about one"
+PATIENCE_WORDS = "the whole takes about half an hour, --short about four minutes"
 
 
 @dataclass(frozen=True, slots=True)
