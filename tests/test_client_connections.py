@@ -16,6 +16,7 @@ from tests.platform_clients import (
     BOOKED,
     RECORD,
     SOON,
+    after_an_answer,
     client_of,
     failing,
     large_in,
@@ -228,3 +229,27 @@ def test_what_nobody_asked_for_is_not_taken_for_an_answer() -> None:
         assert more_sent.wait(SOON)
         client.calls()
         assert server.connections == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (http(b"", "413 Too Large"), FailureKind.HTTP_ERROR),
+        (http(), FailureKind.CONNECTION_CUT),
+    ],
+    ids=["refusal", "success"],
+)
+def test_before_a_kept_connection_took_all_a_refusal_is_believed_and_success_is_not(
+    large: Path, answer: bytes, kind: FailureKind
+) -> None:
+    def script(peer: Peer) -> None:
+        peer.head()
+        peer.send(answer)
+        peer.pause(SOON)
+
+    with serving(after_an_answer(script), read=0.5) as (server, client):
+        client.calls()
+        with failing() as caught:
+            send_file(client, large)
+        assert server.connections == 1
+    assert caught[0].kind is kind
