@@ -32,11 +32,12 @@ from agent.delivery.window import parse_hours
 from agent.language import ENGLISH, language
 from agent.ledger.rows import DialCounts, Errand, ErrandState, QueueCounts
 from agent.platform.answers import MOST_CALLID, parse_answer
+from agent.platform.connections import MOST_ANSWER
 from agent.platform.failures import PlatformFailure
 from agent.platform.judging import LONGEST_RETRY_AFTER, judge
 from agent.platform.listing import MOST_ENTRIES, CallToPlace, FunctionMessage, read_listing
 from agent.platform.multipart import MOST_NAME, wire_name
-from agent.platform.transport import MOST_ANSWER, HttpAnswer, inflated
+from agent.platform.transport import HttpAnswer, inflated
 from agent.problems import Health, Problem
 from agent.recordings.audio import inspect
 from agent.recordings.disk import Disk, DiskStatus

@@ -24,7 +24,10 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from agent.clock import Clock
 from agent.platform.multipart import RecordingBody
+from agent.platform.plain import plain_head
 
+MOST_ANSWER = 1024 * 1024
+"""Bytes of an answer's body; room for thousands of entries, and no more memory than that."""
 EARLY_ANSWER = 1.0
 """Seconds to look for the answer of a platform that took no more: it is there already or never."""
 
@@ -91,8 +94,10 @@ class Line:
 
     def post_again(
         self, body: bytes | RecordingBody, content_type: str
-    ) -> http.client.HTTPResponse:
+    ) -> http.client.HTTPResponse | bytes:
         """Send a request on the connection that stands; return the answer with its body unread.
+
+        Of a plain answer, which is a success, the body as it came.
 
         requests and urllib3 have nothing to add here, and http.client nothing but a head that it
         wrote before. Each of them makes and takes apart a dozen objects for every request, and
@@ -137,17 +142,11 @@ class Line:
 
 
 class _AnswerFile(io.RawIOBase):
-    """Reads a socket under a time-out that shrinks to the answer's deadline.
-
-    For http.client it stands in for the socket, of which that wants no more than a file.
-    """
+    """Reads a socket under a time-out that shrinks to the answer's deadline."""
 
     def __init__(self, connection: socket.socket, line: Line) -> None:
         self._connection = connection
         self._line = line
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(self)
 
     def readable(self) -> bool:
         return True
@@ -163,13 +162,29 @@ class _AnswerFile(io.RawIOBase):
         return count
 
 
+class _BegunAnswer:
+    """Stands in for the socket where some of the answer was read already."""
+
+    def __init__(self, reader: io.BufferedReader[Any]) -> None:
+        self._reader = reader
+
+    def makefile(self, _mode: str) -> io.BufferedReader[Any]:
+        return self._reader
+
+
 class _HeldAnswerFile(_AnswerFile):
-    """The same, where http.client may close the connection before its answer was read."""
+    """The same, where http.client may close the connection before its answer was read.
+
+    For http.client it stands in for the socket, of which that wants no more than a file.
+    """
 
     def __init__(self, connection: socket.socket, line: Line) -> None:
         super().__init__(connection, line)
         # A socket stays open as long as a file that was made of it.
         self._held = connection.makefile("rb", buffering=0)
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(self)
 
     def close(self) -> None:
         self._held.close()
@@ -194,7 +209,7 @@ class _WatchedConnection(HTTPConnection):
 
     def post_again(
         self, body: bytes | RecordingBody, content_type: str
-    ) -> http.client.HTTPResponse:
+    ) -> http.client.HTTPResponse | bytes:
         """See `Line.post_again`."""
         line, connection = self._line, self.sock
         line.phase = Phase.SENDING
@@ -213,7 +228,15 @@ class _WatchedConnection(HTTPConnection):
         else:
             line.sent = True
         line.await_answer()
-        source: Any = _AnswerFile(connection, line)
+        reader = io.BufferedReader(_AnswerFile(connection, line))
+        plain = plain_head(reader.peek()) if line.sent else None
+        if plain is not None and plain.length <= MOST_ANSWER:
+            reader.read(plain.size)
+            answer = reader.read(plain.length)
+            if len(answer) < plain.length:
+                raise http.client.IncompleteRead(answer, plain.length - len(answer))
+            return answer
+        source: Any = _BegunAnswer(reader)
         response = http.client.HTTPResponse(source, method="POST")
         try:
             response.begin()

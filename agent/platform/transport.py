@@ -16,14 +16,11 @@ import urllib3.exceptions
 from agent import __version__
 from agent.clock import Clock
 from agent.language import said
-from agent.platform.connections import Line, LineAdapter, Phase
+from agent.platform.connections import MOST_ANSWER, Line, LineAdapter, Phase
 from agent.platform.diagnosis import abandoned, failure_of
 from agent.platform.failures import FailureKind, PlatformFailure
 from agent.platform.multipart import RecordingBody
 from agent.settings import Platform
-
-MOST_ANSWER = 1024 * 1024
-"""Bytes of an answer's body; room for thousands of entries, and no more memory than that."""
 
 Body = bytes | RecordingBody
 _LIBRARY_ERRORS = (
@@ -131,6 +128,8 @@ class Transport:
 
     def _exchange_again(self, body: Body, content_type: str) -> HttpAnswer:
         response = self._line.post_again(body, content_type)
+        if isinstance(response, bytes):
+            return HttpAnswer(200, response, None, None)
         try:
             return self._answer(response)
         finally:
