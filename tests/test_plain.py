@@ -28,7 +28,7 @@ class Sent:
         self._content = content
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(io.BytesIO(self._content))  # type: ignore[arg-type]
+        return io.BufferedReader(io.BytesIO(self._content))
 
 
 def by_the_library(content: bytes) -> tuple[http.client.HTTPResponse, bytes]:
