@@ -42,7 +42,7 @@ from tests.ledgers import (
     tear_pages,
 )
 
-EVERY = int(os.environ.get("SMARTTEL_TEST_EVERY", "4"))
+EVERY = int(os.environ.get("SMARTTEL_TEST_EVERY", "8"))
 """Of the pages that are spoilt one by one, each so many. The full proof, SMARTTEL_TEST_EVERY=1,
 takes half a minute."""
 
