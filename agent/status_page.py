@@ -85,15 +85,15 @@ class Page:
         day = (samples, slot_of(told["updated"]), pen.today)
         source = (steady(told), told["started"], told["pid"], silent, day)
         settled = self._kept.of("settled", source, lambda _: self._settled(told, samples, pen))
-        return self._frame.substitute(
-            settled,
-            stamp=f"{told['updated']:.3f}",
-            platform=platform_card(told, pen),
-            disk=disk_card(told, pen),
-            clock=clock_card(told, pen),
-            written=pen.timed(marked("written at {time}"), told["updated"], seconds=True),
-            zone=pen.zone(),
-        )
+        moving = {
+            "stamp": f"{told['updated']:.3f}",
+            "platform": platform_card(told, pen),
+            "disk": disk_card(told, pen),
+            "clock": clock_card(told, pen),
+            "written": pen.timed(marked("written at {time}"), told["updated"], seconds=True),
+            "zone": pen.zone(),
+        }
+        return self._frame.substitute({**settled, **moving})
 
     def _settled(self, told: dict[str, Any], samples: Sequence[Sample], pen: Pen) -> dict[str, str]:
         """Return what stays as it is from one beat to the next while nothing happens."""
