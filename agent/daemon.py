@@ -42,7 +42,8 @@ EXIT_REFUSED = 1
 SHORTEST_TURN = 0.1
 """Seconds between two rounds of housekeeping, however often something changes."""
 FEED_AGAIN = 30.0
-"""Seconds between two signs of life for systemd, whose watchdog waits for three minutes."""
+"""Seconds between two signs of life for systemd, whose watchdog waits for three minutes; and
+between two looks whether the log owes a sum of lines that came again and again."""
 STATE_AGAIN = 2.0
 """Seconds between attempts to open a state directory that is not there or not writable."""
 
@@ -177,8 +178,7 @@ class Daemon:
             while not (self._stop or ledger.damaged or ledger.displaced):
                 wait = gateway.keep_house()
                 self._write_status(gateway)
-                self._log.handler.say_sums()
-                self._feed_watchdog(gateway)
+                self._now_and_then(gateway)
                 self._pause(SHORTEST_TURN if ledger.damaged else wait)
                 self._obey_signals(gateway)
         finally:
@@ -261,9 +261,12 @@ class Daemon:
             time.sleep(SHORTEST_TURN)
         self._wake.clear()
 
-    def _feed_watchdog(self, gateway: Gateway) -> None:
+    def _now_and_then(self, gateway: Gateway) -> None:
         now = self._clock.monotonic()
-        if now - self._fed >= FEED_AGAIN and gateway.alive:
+        if now - self._fed < FEED_AGAIN:
+            return
+        self._log.handler.say_sums()
+        if gateway.alive:
             self._fed = now
             self._tell_systemd("WATCHDOG=1")
 

@@ -15,11 +15,11 @@ LOOK_BACK = 86_400.0
 """Seconds for which a file that can't be sent, or went missing, is shown as a problem."""
 ERRANDS_SHOWN = 10
 """Latest errands in the status file."""
-OLDEST = 60.0
-"""Seconds for which figures hold though nothing was written: a day's LOOK_BACK moves on, and a
-command may write to the ledger beside the agent."""
+OLDEST = 300.0
+"""Seconds for which figures hold though nothing was written: a day's LOOK_BACK moves on. Commands
+that write to the ledger beside the agent tell it so."""
 
-STATE_LOOK = 15.0
+STATE_LOOK = 30.0
 """Seconds between looks at the state directory: where it can't be written, the ledger says so at
 once."""
 

@@ -18,8 +18,10 @@ from agent.lines import Lines
 from agent.logs import Phones
 from agent.parts import Part
 from agent.problems import health_of
+from agent.recordings.watcher import WatcherView
 from agent.settings import Settings
 from agent.status import Status
+from agent.switchboard import CallCounts
 from agent.uplink import Uplink
 
 GRACE = 2.5
@@ -138,7 +140,9 @@ class Gateway:
     def status(self) -> Status:
         """All that the status file tells."""
         figures = self._figures.now(self._settings.retry.attention_after)
-        situation = self._situation(figures)
+        watcher = self._collection.view()
+        calls = self._lines.switchboard.counts()
+        situation = self._situation(figures, watcher, calls)
         wall = self._time.now()
         problems = self._problems.update(assess(situation), wall)
         return Status(
@@ -157,11 +161,11 @@ class Gateway:
             dial=figures.dial,
             errands=figures.errands,
             malformed=self._uplink.errands.counts.malformed,
-            watcher=self._collection.view(),
-            calls=self._lines.switchboard.counts(),
+            watcher=watcher,
+            calls=calls,
         )
 
-    def _situation(self, figures: Figures) -> Situation:
+    def _situation(self, figures: Figures, watcher: WatcherView, calls: CallCounts) -> Situation:
         switchboard = self._lines.switchboard
         state = self._state.view()
         return Situation(
@@ -175,12 +179,12 @@ class Gateway:
             keep_free_percent=self._settings.recordings.keep_free_percent,
             clock=self._time.view(),
             satellite=self._uplink.identity.satellite(),
-            recordings_trouble=self._collection.view().trouble,
+            recordings_trouble=watcher.trouble,
             damaged=state.damaged,
-            unwritten=switchboard.unwritten,
-            dropped=switchboard.dropped,
+            unwritten=calls.unwritten,
+            dropped=calls.dropped,
             state_trouble=self._ledger.trouble or state.trouble,
-            parts=tuple(part.view() for part in self._parts()),
+            parts=tuple([part.view() for part in self._parts()]),
         )
 
     def _parts(self) -> list[Part]:

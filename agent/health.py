@@ -71,6 +71,8 @@ class ProblemBook:
 
     def update(self, findings: list[Finding], wall: float) -> list[Problem]:
         """Take what is wrong now, at UNIX time `wall`; give it back with its times."""
+        if not findings and not self._since:
+            return []
         keys = {(finding.code, finding.subject): finding for finding in findings}
         for key in [key for key in self._since if key not in keys]:
             log.info("solved: %s", " ".join(part for part in key if part))
@@ -105,8 +107,9 @@ def _channels(now: Situation) -> Iterator[Finding]:
     links = {link.serial: link for link in now.links}
     for board, channels in now.channels.items():
         for view in channels:
-            heard = board in links and links[board].hears(view.channel)
-            if heard and view.state is LineState.FAULT:
+            if view.state is not LineState.FAULT:
+                continue
+            if board in links and links[board].hears(view.channel):
                 words = said(
                     "port {channel} of board {board} reports a line fault",
                     channel=view.channel,

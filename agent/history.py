@@ -81,7 +81,7 @@ class History:
         updated = told["updated"]
         if updated < EARLIEST_TRUE_TIME or not told["boards"]:
             return
-        if self._samples and self._samples[-1].slot == _slot(updated):
+        if self._samples and self._samples[-1].slot == slot_of(updated):
             return
         now = sample_of(told)
         # Where the clock was set back, the samples of times to come were never true.
@@ -110,7 +110,7 @@ def sample_of(told: dict[str, Any]) -> Sample:
     """Return the queue of a status as a sample of its slot."""
     queue = told["queue"]
     return Sample(
-        _slot(told["updated"]),
+        slot_of(told["updated"]),
         queue["records_waiting"],
         queue["files_waiting"],
         queue["bytes_waiting"],
@@ -118,7 +118,8 @@ def sample_of(told: dict[str, Any]) -> Sample:
     )
 
 
-def _slot(moment: float) -> int:
+def slot_of(moment: float) -> int:
+    """Return the beginning of the slot that a moment falls into; UNIX seconds."""
     return int(moment) // SLOT * SLOT
 
 

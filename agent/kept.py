@@ -21,7 +21,7 @@ class Kept:
         `make` must go by its source alone, and nobody may change what it made, nor the source.
         """
         known = self._made.get(name)
-        if known is not None and known[0] == source:
+        if known is not None and (known[0] is source or known[0] == source):
             kept: Made = known[1]
             return kept
         made = make(source)

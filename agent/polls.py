@@ -6,7 +6,6 @@ import logging
 import random
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from agent.clock import Clock
 from agent.delivery.gate import Gate
@@ -14,25 +13,16 @@ from agent.delivery.outcomes import learn_from
 from agent.errands import Errands
 from agent.ledger import LedgerError
 from agent.parts import Alive, Bell
-from agent.periods import Period
+from agent.periods import Together
 from agent.platform.client import PlatformClient
 from agent.platform.failures import FailureKind, PlatformFailure
 from agent.platform.listing import Listing
 from agent.settings import Polls
 
-TOGETHER = 0.1
-"""Part of the interval by which a poll is taken along where the other one is due: one time that the
-gateway wakes up instead of two, and the second request costs a third of the first."""
+LONGEST_WAIT = 3600.0
+"""Seconds of one wait at most, where both polls are off."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class _Poll:
-    source: str
-    period: Period
-    ask: Callable[[], Listing]
-    due: float
 
 
 class Poller:
@@ -64,45 +54,38 @@ class Poller:
         self, client: PlatformClient, longest_request: float, stop: threading.Event, alive: Alive
     ) -> None:
         """Poll until told to stop."""
-        now = self._clock.monotonic()
-        wanted = (
-            ("getCallList", self._settings.calls, client.calls),
-            (self._message_command, self._settings.messages, client.messages),
-        )
-        polls = [
-            _Poll(source, period, ask, now + period.first())
-            for source, interval, ask in wanted
-            if interval > 0
-            for period in (Period(interval, self._draw),)
-        ]
+        lists: dict[str, tuple[str, Callable[[], Listing]]] = {
+            "calls": ("getCallList", client.calls),
+            "messages": (self._message_command, client.messages),
+        }
+        intervals = {"calls": self._settings.calls, "messages": self._settings.messages}
+        polls = Together(intervals, self._clock.monotonic(), self._draw)
         while not stop.is_set():
             heard = self.bell.rings
-            now = self._clock.monotonic()
-            early = TOGETHER if any(now >= poll.due for poll in polls) else 0.0
-            for poll in polls:
-                if now >= poll.due - early * poll.period.interval and not stop.is_set():
+            for name in polls.ripe(self._clock.monotonic()):
+                if not stop.is_set():
                     alive(longest_request)
-                    self._ask(poll)
-                    poll.due = self._clock.monotonic() + poll.period.next()
-            wait = min((poll.due for poll in polls), default=float("inf"))
-            wait = min(max(wait - self._clock.monotonic(), 0.0), 3600.0)
+                    self._ask(*lists[name])
+                    polls.done(name, self._clock.monotonic())
+            wait = polls.next_turn - self._clock.monotonic()
+            wait = min(max(wait, 0.0), LONGEST_WAIT)
             alive(wait + longest_request)
             self.bell.wait(heard, wait)
 
-    def _ask(self, poll: _Poll) -> None:
+    def _ask(self, source: str, ask: Callable[[], Listing]) -> None:
         if self._gate.view().shut is not None:
             return
         try:
-            listing = poll.ask()
+            listing = ask()
         except PlatformFailure as failure:
-            learn_from(failure, self._gate, poll.source, self._read_identity)
-            log.warning("%s gave no list: %s", poll.source, failure.message)
+            learn_from(failure, self._gate, source, self._read_identity)
+            log.warning("%s gave no list: %s", source, failure.message)
             if failure.kind is FailureKind.UNUSABLE:
                 self._errands.counts.malformed += 1
             return
         self._gate.answered()
         try:
-            self._errands.take(poll.source, listing)
+            self._errands.take(source, listing)
         except LedgerError as error:
             # What can't be written down is not obeyed: it might be obeyed twice.
-            log.error("%s: what it lists can't be taken: %s", poll.source, error)
+            log.error("%s: what it lists can't be taken: %s", source, error)

@@ -81,7 +81,7 @@ def as_json(
     parts of it, and is not to be changed.
     """
     kept = kept or Kept()
-    trouble = (status.watcher and status.watcher.trouble) or ""
+    gate, disk, watcher = status.gate, status.disk, status.watcher
     return {
         "version": 1,
         "agent": __version__,
@@ -89,13 +89,13 @@ def as_json(
         "pid": os.getpid(),
         "started": round(status.started, 3),
         "updated": round(status.updated, 3),
-        "health": status.health.value,
+        "health": str(status.health),
         "problems": [_problem(problem, language) for problem in status.problems],
         "platform": {
             "url": shown_url(status.url),
-            "reachable": status.gate.shut is None and status.gate.last_good is not None,
-            "last_ok": _rounded(status.gate.last_good),
-            "last_error": _told(status.gate.reason, language),
+            "reachable": gate.shut is None and gate.last_good is not None,
+            "last_ok": _rounded(gate.last_good),
+            "last_error": _told(gate.reason, language),
             "clock_offset": _rounded(status.clock.platform_ahead),
         },
         "clock": {"trusted": status.clock.trusted, "unset": status.clock.unset},
@@ -104,33 +104,20 @@ def as_json(
             for link in status.links
         ],
         "disk": {
-            "percent": status.disk.percent,
-            "size_mib": status.disk.size_bytes // MEBIBYTE,
-            "free_mib": status.disk.free_bytes // MEBIBYTE,
-            "status": int(status.disk.status),
+            "percent": disk.percent,
+            "size_mib": disk.size_bytes // MEBIBYTE,
+            "free_mib": disk.free_bytes // MEBIBYTE,
+            "status": int(disk.status),
         },
         "recordings": {
-            "last_scan": _rounded(status.watcher.last_scan) if status.watcher else None,
-            "files_seen": status.watcher.files_seen if status.watcher else 0,
-            "trouble": _told(trouble, language),
+            "last_scan": _rounded(watcher.last_scan) if watcher else None,
+            "files_seen": watcher.files_seen if watcher else 0,
+            "trouble": _told((watcher and watcher.trouble) or "", language),
             "kept": status.queue.kept,
             "missing": status.queue.missing,
         },
-        "queue": {
-            "records_waiting": status.queue.records_waiting,
-            "files_waiting": status.queue.files_waiting,
-            "bytes_waiting": status.queue.bytes_waiting,
-            "oldest_waiting": _rounded(status.queue.oldest_waiting),
-            "attention": status.queue.attention,
-            "delivered": status.queue.delivered,
-            "delivered_bytes": status.queue.delivered_bytes,
-        },
-        "dial": {
-            "waiting": status.dial.waiting,
-            "placed": status.dial.placed,
-            "expired": status.dial.expired,
-            "failed": status.dial.failed,
-        },
+        "queue": kept.of("queue", status.queue, _queue),
+        "dial": kept.of("dial", status.dial, _dial),
         "errands": kept.of("errands", status.errands, _errands),
         "errands_malformed": status.malformed,
     }
@@ -143,7 +130,8 @@ class StatusFile:
         """`page` draws the same for a browser; None: there is no such page."""
         self._path = path
         self._page = page
-        self._words = words_beside(path)
+        # Written every few seconds: a Path would be made a string of each time.
+        self._name, self._words = str(path), str(words_beside(path))
         self._kept = Kept()
         self._trouble = ""
 
@@ -169,10 +157,10 @@ class StatusFile:
 
     def _put(self, content: bytes) -> None:
         try:
-            replace_file(self._path, content)
+            replace_file(self._name, content)
         except FileNotFoundError:  # where /run is made anew at each boot
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(self._path, content)
+            replace_file(self._name, content)
 
 
 def words_beside(path: Path) -> Path:
@@ -227,20 +215,29 @@ def _retold(message: str) -> dict[str, Any]:
 def _board(
     link: LinkView, channels: Sequence[ChannelView], language: Language, kept: Kept
 ) -> dict[str, Any]:
+    settled = (channels, link.driver, link.port, link.up, link.trouble, link.channels_up, language)
+    return {
+        **kept.of(link.serial, settled, lambda _: _settled_board(link, channels, language)),
+        "last_heard": _rounded(link.last_heard),
+        "frames": link.frames,
+        "bad_frames": link.bad_frames,
+    }
+
+
+def _settled_board(
+    link: LinkView, channels: Sequence[ChannelView], language: Language
+) -> dict[str, Any]:
+    """Return what changes only when something happens, and room for what moves by itself."""
     return {
         "serial": link.serial,
         "driver": printable(link.driver),
         "port": printable(link.port),
         "link": "up" if link.up else "down",
-        "last_heard": _rounded(link.last_heard),
-        "frames": link.frames,
-        "bad_frames": link.bad_frames,
+        "last_heard": None,
+        "frames": 0,
+        "bad_frames": 0,
         "trouble": _told(link.trouble, language),
-        "channels": kept.of(
-            link.serial,
-            (channels, link.up, link.channels_up),
-            lambda _: [_channel(view, link.hears(view.channel)) for view in channels],
-        ),
+        "channels": [_channel(view, link.hears(view.channel)) for view in channels],
     }
 
 
@@ -253,6 +250,27 @@ def _channel(view: ChannelView, heard: bool) -> dict[str, Any]:
         "peer": int(view.peer),
         "since": _rounded(view.since.wall) if view.since else 0,
         "heard": heard,
+    }
+
+
+def _queue(queue: QueueCounts) -> dict[str, Any]:
+    return {
+        "records_waiting": queue.records_waiting,
+        "files_waiting": queue.files_waiting,
+        "bytes_waiting": queue.bytes_waiting,
+        "oldest_waiting": _rounded(queue.oldest_waiting),
+        "attention": queue.attention,
+        "delivered": queue.delivered,
+        "delivered_bytes": queue.delivered_bytes,
+    }
+
+
+def _dial(dial: DialCounts) -> dict[str, Any]:
+    return {
+        "waiting": dial.waiting,
+        "placed": dial.placed,
+        "expired": dial.expired,
+        "failed": dial.failed,
     }
 
 

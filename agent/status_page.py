@@ -11,6 +11,7 @@ import base64
 import hashlib
 from collections.abc import Sequence
 from html import escape
+from operator import itemgetter
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -18,7 +19,8 @@ from urllib.parse import quote
 
 from agent.clock import Clock
 from agent.files import replace_file
-from agent.history import History, Sample
+from agent.history import History, Sample, slot_of
+from agent.kept import Kept
 from agent.language import Language, marked
 from agent.page.cards import agent_card, clock_card, dial_card, disk_card, platform_card, queue_card
 from agent.page.headline import HEADLINES, headline, problems
@@ -43,13 +45,14 @@ _MARKS = {
     Health.FAILING: '<path d="M4.7 0h6.6L16 4.7v6.6L11.3 16H4.7L0 11.3V4.7z" fill="{}"/>'
     '<path d="m5 5 6 6m0-6-6 6" stroke="#fff" stroke-width="1.8"/>',
 }
-_MOVES_BY_ITSELF = {
-    "platform": ("last_ok", "clock_offset"),
-    "disk": ("free_mib",),
-    "boards": ("last_heard", "frames", "bad_frames"),
-}
-"""What changes without anybody's doing: no reason to draw the page before its beat."""
-_SHOWN = ("health", "problems", "platform", "boards", "disk", "queue", "dial", "clock", "satellite")
+_WHOLE = itemgetter("health", "problems", "queue", "dial", "clock", "satellite")
+_PLATFORM = itemgetter("url", "reachable", "last_error")
+_DISK = itemgetter("percent", "size_mib", "status")
+_FILES = itemgetter("kept", "missing")
+_BOARD = itemgetter("serial", "driver", "port", "link", "channels")
+"""What the page shows of a status and its sections, but for what moves without anybody's doing:
+lines heard, answers, a clock's drift, a megabyte of the disk. That is no reason to draw the page
+before its beat."""
 
 
 class Page:
@@ -57,6 +60,7 @@ class Page:
 
     def __init__(self, language: Language) -> None:
         self.language = language
+        self._kept = Kept()
         style = (_PARTS / "status.css").read_text("utf-8")
         script = (_PARTS / "status.js").read_text("utf-8")
         frame = Template((_PARTS / "status.html").read_text("utf-8"))
@@ -76,25 +80,39 @@ class Page:
     def draw(self, told: dict[str, Any], samples: Sequence[Sample]) -> str:
         """Return the page of a status, as `agent.status.as_json` tells it, and of the last day."""
         pen = Pen(self.language, told["updated"])
+        # What a moment's date is told by, and what the chart ends with, besides.
+        silent = [board["last_heard"] for board in told["boards"] if board["link"] != "up"]
+        day = (samples, slot_of(told["updated"]), pen.today)
+        source = (steady(told), told["started"], told["pid"], silent, day)
+        settled = self._kept.of("settled", source, lambda _: self._settled(told, samples, pen))
+        moving = {
+            "stamp": f"{told['updated']:.3f}",
+            "platform": platform_card(told, pen),
+            "disk": disk_card(told, pen),
+            "clock": clock_card(told, pen),
+            "written": pen.timed(marked("written at {time}"), told["updated"], seconds=True),
+            "zone": pen.zone(),
+        }
+        return self._frame.substitute({**settled, **moving})
+
+    def _settled(self, told: dict[str, Any], samples: Sequence[Sample], pen: Pen) -> dict[str, str]:
+        """Return what stays as it is from one beat to the next while nothing happens."""
         health = Health(told["health"])
         mark = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">{_MARKS[health]}</svg>'
-        cards = (platform_card, disk_card, clock_card, dial_card, agent_card)
-        return self._frame.substitute(
-            health=health.value,
-            stamp=f"{told['updated']:.3f}",
-            icon="data:image/svg+xml," + quote(mark.format(_COLOURS[health])),
-            title=f"{pen.say(HEADLINES[health][0])} · {pen.say('gateway')} "
+        return {
+            "health": health.value,
+            "icon": "data:image/svg+xml," + quote(mark.format(_COLOURS[health])),
+            "title": f"{pen.say(HEADLINES[health][0])} · {pen.say('gateway')} "
             + (escape(told["satellite"]) if told["satellite"] else ""),
-            banner=headline(told, pen),
-            problems=problems(told, pen),
-            panel=panel(told["boards"], pen),
-            queue=queue_card(told, samples, pen),
-            cards="".join(card(told, pen) for card in cards),
-            satellite=escape(told["satellite"] or ""),
-            written=pen.timed(marked("written at {time}"), told["updated"], seconds=True),
-            zone=pen.zone(),
-            version=escape(told["agent"]),
-        )
+            "banner": headline(told, pen),
+            "problems": problems(told, pen),
+            "panel": panel(told["boards"], pen),
+            "queue": queue_card(told, samples, pen),
+            "dial": dial_card(told, pen),
+            "agent": agent_card(told, pen),
+            "satellite": escape(told["satellite"] or ""),
+            "version": escape(told["agent"]),
+        }
 
 
 class StatusPage:
@@ -112,7 +130,7 @@ class StatusPage:
         self._page: Page | None = None
         self._clock = clock
         self._history = History(status_file.with_name(f"{status_file.stem}-history.json"))
-        self._shown: dict[str, Any] = {}
+        self._shown: object = None
         self._drawn: float | None = None
 
     def take(self, told: dict[str, Any], language: Language) -> None:
@@ -132,21 +150,15 @@ class StatusPage:
         self._shown = shown
 
 
-def steady(told: dict[str, Any]) -> dict[str, Any]:
+def steady(told: dict[str, Any]) -> object:
     """Return of a status what the page shows and what changes only when something happens."""
-    shown = {name: told[name] for name in _SHOWN}
-    for name, moving in _MOVES_BY_ITSELF.items():
-        value = shown[name]
-        shown[name] = (
-            [_without(one, moving) for one in value]
-            if isinstance(value, list)
-            else _without(value, moving)
-        )
-    return shown
-
-
-def _without(section: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: value for name, value in section.items() if name not in names}
+    return (
+        _WHOLE(told),
+        _PLATFORM(told["platform"]),
+        _DISK(told["disk"]),
+        _FILES(told["recordings"]),
+        list(map(_BOARD, told["boards"])),
+    )
 
 
 def _hash(text: str) -> str:

@@ -18,6 +18,9 @@ HEALTH_NAMES = {
 }
 LABEL_COLUMNS = 10
 """Columns of the labels in status.txt."""
+_FIRST, _SECOND = "\x00", "\x01"
+"""Stand in a line that is kept where the figures belong that move by themselves; no text of anybody
+has them."""
 
 
 def as_words(told: dict[str, Any], language: Language = ENGLISH, kept: Kept | None = None) -> str:
@@ -27,22 +30,33 @@ def as_words(told: dict[str, Any], language: Language = ENGLISH, kept: Kept | No
     """
     kept = kept or Kept()
     origin = (told["satellite"], told["pid"], told["started"], told["problems"], language)
-    figures = (told["queue"], told["dial"], told["disk"], language)
+    figures = (told["queue"], told["dial"], language)
+    platform = told["platform"]
+    reached = (platform["url"], platform["reachable"], language)
     texts = [
-        _headline(told, language),
+        kept.of("headline", (told["agent"], told["health"], language), _headline),
+        _moment(told["updated"], language),
+        "\n",
         kept.of("origin", origin, _origin),
-        _platform(told["platform"], language),
+        kept.of("platform", reached, _platform).replace(
+            _FIRST, _moment(platform["last_ok"], language)
+        ),
         kept.of("figures", figures, _figures),
+        kept.of("disk", (told["disk"], language), _disk),
     ]
     for board in told["boards"]:
-        channels = (board["channels"], language)
-        texts += [_board(board, language), kept.of(board["serial"], channels, _channels)]
+        wire = (board["serial"], board["driver"], board["port"], board["link"], language)
+        line = kept.of(("wire", board["serial"]), wire, _board)
+        texts += [
+            line.replace(_FIRST, str(board["frames"])).replace(_SECOND, str(board["bad_frames"])),
+            kept.of(board["serial"], (board["channels"], language), _channels),
+        ]
     return "".join(texts)
 
 
-def _headline(told: dict[str, Any], language: Language) -> str:
-    health = language.say(HEALTH_NAMES[told["health"]])
-    return f"smarttel-agent {told['agent']}: {health}   {_moment(told['updated'], language)}\n"
+def _headline(source: tuple[str, Health, Language]) -> str:
+    version, health, language = source
+    return f"smarttel-agent {version}: {language.say(HEALTH_NAMES[health])}   "
 
 
 def _origin(origin: tuple[str | None, int, float, list[dict[str, Any]], Language]) -> str:
@@ -66,19 +80,20 @@ def _problem(problem: dict[str, Any], language: Language) -> str:
     return f"{words}\n   {problem['hint']}\n"
 
 
-def _platform(platform: dict[str, Any], language: Language) -> str:
+def _platform(source: tuple[str, bool, Language]) -> str:
+    url, reachable, language = source
     words = language.say(
         "{url}: {reached}, last answer {moment}",
-        url=platform["url"],
-        reached=said("reached") if platform["reachable"] else said("not reached"),
-        moment=_moment(platform["last_ok"], language),
+        url=url,
+        reached=said("reached") if reachable else said("not reached"),
+        moment=_FIRST,
     )
     return _labelled(language.say("platform"), words)
 
 
-def _figures(sections: tuple[dict[str, Any], dict[str, Any], dict[str, Any], Language]) -> str:
-    queue, dial, disk, language = sections
-    return _queue(queue, language) + _dial(dial, language) + _disk(disk, language)
+def _figures(sections: tuple[dict[str, Any], dict[str, Any], Language]) -> str:
+    queue, dial, language = sections
+    return _queue(queue, language) + _dial(dial, language)
 
 
 def _queue(queue: dict[str, Any], language: Language) -> str:
@@ -101,7 +116,8 @@ def _dial(dial: dict[str, Any], language: Language) -> str:
     return _labelled(language.say("dial"), words)
 
 
-def _disk(disk: dict[str, Any], language: Language) -> str:
+def _disk(source: tuple[dict[str, Any], Language]) -> str:
+    disk, language = source
     words = language.say(
         "{percent} % used, {free} of {size} MiB free",
         percent=disk["percent"],
@@ -115,15 +131,16 @@ def _labelled(label: str, words: str) -> str:
     return f"{padded(label, LABEL_COLUMNS)}{words}\n"
 
 
-def _board(board: dict[str, Any], language: Language) -> str:
-    label = language.say("board {serial}", serial=board["serial"])
+def _board(wire: tuple[int, str, str, str, Language]) -> str:
+    serial, driver, port, link, language = wire
+    label = language.say("board {serial}", serial=serial)
     words = language.say(
         "{driver} on {port}: link {link}, {frames} lines heard, {bad} bad",
-        driver=board["driver"],
-        port=board["port"],
-        link=said("up") if board["link"] == "up" else said("down"),
-        frames=board["frames"],
-        bad=board["bad_frames"],
+        driver=driver,
+        port=port,
+        link=said("up") if link == "up" else said("down"),
+        frames=_FIRST,
+        bad=_SECOND,
     )
     return _labelled(label, words)
 

@@ -18,6 +18,9 @@ from agent.settings import Recordings
 
 INTERVAL = 60.0
 """Seconds between looks at the disk."""
+LOOK_AGAIN = 600.0
+"""Seconds after which the ledger is looked at though there was nothing to do, nothing was written
+to it since, and there is room: files and calls grow old by the day."""
 PAGE = 100
 """Delivered recordings read at once; more are read only as far as files go."""
 HISTORY_DAYS = 30.0
@@ -51,16 +54,41 @@ class Upkeep:
         self._disk = disk
         self._shown = shown
         self._last_kept = 0
+        self._quiet: tuple[int, bool] | None = None
+        """What the ledger and the clock were as nothing was to be done; None: something was."""
+        self._looked = 0.0
 
     def run(self, stop: threading.Event, alive: Alive) -> None:
         """Look after the disk until told to stop."""
         while not stop.is_set():
             alive(INTERVAL * 5)
             try:
-                self.tidy()
+                self.look()
             except LedgerError as error:
                 log.error("nothing is tidied, the ledger can't be used: %s", error)
             stop.wait(INTERVAL)
+
+    def look(self) -> None:
+        """Tidy, unless it would be as the last time, when there was nothing to do.
+
+        Raises LedgerError.
+        """
+        now, seen = self._clock.monotonic(), self._seen()
+        rests = seen == self._quiet and now - self._looked < LOOK_AGAIN
+        if rests and self._has_room():
+            return
+        self._quiet = None
+        done = self.tidy()
+        if done and self._seen() == seen and not self._last_kept:
+            self._quiet, self._looked = seen, now
+
+    def _seen(self) -> tuple[int, bool]:
+        return self._ledger.changes, self._time.trusted
+
+    def _has_room(self) -> bool:
+        disk = self._disk()
+        least = disk.size_bytes * self._settings.keep_free_percent / 100
+        return disk.status is DiskStatus.NORMAL and disk.free_bytes >= least
 
     def after_delivery(self, item: RecordingToSend) -> None:
         """A recording was delivered, durably: it goes now if configuration says so."""
@@ -72,14 +100,15 @@ class Upkeep:
         except (OSError, LedgerError) as error:
             self._say_stuck(1, file, error)
 
-    def tidy(self) -> None:
-        """Remove the delivered files that are due, and forget what is long done.
+    def tidy(self) -> bool:
+        """Remove the delivered files that are due, and forget what is long done; tell whether all
+        that was due could be removed.
 
         Raises LedgerError.
         """
         if self._disk().status in {DiskStatus.NO_DISK, DiskStatus.NOT_MOUNTED}:
             # Nothing is there to be removed, and to take that for "gone" would be wrong for ever.
-            return
+            return False
         if self._time.trusted:
             self._ledger.recordings.date_anew()
         stuck: set[int] = set()
@@ -99,6 +128,7 @@ class Upkeep:
             days = max(self._settings.keep_days, HISTORY_DAYS)
             self._ledger.recordings.forget(self._clock.wall() - days * DAY, FORGET_AT_ONCE)
             self._forget_kept()
+        return not stuck
 
     def _forget_kept(self) -> None:
         """Forget files that could not be sent and that somebody cleared away since."""

@@ -268,7 +268,7 @@ def test_the_collector_never_sees_the_file_that_is_being_made(
     rename = os.replace
 
     def noted(source: Path, target: Path) -> None:
-        made.append(source.name)
+        made.append(Path(source).name)
         rename(source, target)
 
     monkeypatch.setattr(os, "replace", noted)

@@ -155,6 +155,18 @@ def test_a_wait_ends_without_a_ring(seconds: float) -> None:
     assert bell.rings == 0
 
 
+def test_a_bell_that_nobody_came_to_in_time_rings_for_the_next() -> None:
+    bell = Bell()
+    for _ in range(3):
+        bell.wait(bell.rings, 0.01)
+    heard = bell.rings
+    sleeper = threading.Thread(target=bell.wait, args=(heard, PATIENCE))
+    sleeper.start()
+    bell.ring()
+    sleeper.join(PATIENCE / 2)
+    assert not sleeper.is_alive()
+
+
 def test_a_nudge_is_kept_for_the_next_wait_and_can_be_forgotten() -> None:
     nudge = Nudge()
     for _ in range(3):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -159,6 +160,21 @@ def test_a_poll_may_come_earlier_by_the_jitter_and_never_later(office: Office) -
     assert moments[0] == pytest.approx(FIRST_WITHIN)
     gaps = [later - earlier for earlier, later in pairwise(moments)]
     assert gaps == pytest.approx([10 - 10 * JITTER * part for part in (0, 0.5, 1, 0.25, 0.75)])
+
+
+def test_a_list_asked_for_half_as_often_soon_costs_no_waking_up_of_its_own(office: Office) -> None:
+    waits = office.run(Polls(messages=10, calls=5), rounds=100, draw=random.Random(7).random)
+    messages = office.platform.requests["messages"]
+    together = len(office.moments) - len(set(office.moments))
+    assert messages > 40
+    assert together > messages * 3 / 4
+    assert max(waits) <= 5
+
+
+def test_two_lists_may_come_by_one_command(office: Office) -> None:
+    office.message_command = "getCallList"
+    office.run(Polls(messages=10, calls=5), rounds=3)
+    assert office.platform.requests["calls"] == 3 + 2
 
 
 def test_gateways_started_together_do_not_ask_together(office: Office) -> None:

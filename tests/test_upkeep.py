@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 from agent import upkeep
 from agent.clock import TrustedClock
 from agent.ledger import Ledger, open_ledger
-from agent.ledger.rows import RecordingToSend
+from agent.ledger.rows import DeliveredRecording, RecordingToSend
 from agent.recordings.disk import Disk, DiskStatus
 from agent.recordings.retention import DAY
 from agent.settings import Recordings
@@ -261,6 +261,68 @@ def test_no_recording_that_was_not_delivered_is_ever_deleted(tmp_path: Path) -> 
     assert store.names() == before
     assert len(before) == 5
     store.ledger.close()
+
+
+def looks(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """When the ledger is looked at, by the monotonic clock."""
+    moments: list[float] = []
+    delivered = store.ledger.recordings.delivered
+
+    def noted(limit: int, after: tuple[float, int]) -> Sequence[DeliveredRecording]:
+        moments.append(store.clock.monotonic())
+        return delivered(limit, after)
+
+    monkeypatch.setattr(store.ledger.recordings, "delivered", noted)
+    return moments
+
+
+def test_where_nothing_was_written_and_there_is_room_the_ledger_is_seldom_asked(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.delivered("old.wav")
+    asked = looks(store, monkeypatch)
+    for _minute in range(60):
+        store.upkeep.look()
+        store.clock.turn(upkeep.INTERVAL)
+    assert len(asked) == 3600 / upkeep.LOOK_AGAIN
+    assert store.names() == ["old.wav"]
+
+
+def test_age_is_noticed_though_nothing_is_written(store: Store) -> None:
+    store.delivered("old.wav")
+    store.upkeep.look()
+    store.clock.turn(KEEP_DAYS * DAY)
+    store.upkeep.look()
+    assert store.names() == []
+
+
+@pytest.mark.parametrize("what", ["a delivery", "no room", "a clock that is set"])
+def test_whatever_may_make_a_file_due_is_looked_at_within_the_minute(
+    what: str, store: Store
+) -> None:
+    store.delivered("old.wav")
+    store.trusted = what != "a clock that is set"
+    store.clock.turn(KEEP_DAYS * DAY - 1)
+    store.upkeep.look()
+    if what == "no room":
+        store.lack(files=0.5)
+    elif what == "a delivery":
+        store.delivered("new.wav")
+    store.trusted = True
+    store.clock.turn(upkeep.INTERVAL)
+    store.upkeep.look()
+    assert "old.wav" not in store.names()
+
+
+def test_a_file_that_cannot_be_deleted_is_tried_again_a_minute_later(store: Store) -> None:
+    store.delivered("old.wav")
+    store.clock.turn(KEEP_DAYS * DAY)
+    with read_only(store.directory):
+        store.upkeep.look()
+    assert store.names() == ["old.wav"]
+    store.clock.turn(upkeep.INTERVAL)
+    store.upkeep.look()
+    assert store.names() == []
 
 
 def test_files_that_cannot_be_deleted_do_not_keep_those_behind_them(

@@ -20,7 +20,8 @@ class Pen:
         """`now` is UNIX seconds: a moment of the same day is told by its time alone."""
         self.language = language
         self.now = now
-        self._today = _local(now)[:10]
+        self.today = _local(now)[:10]
+        """The date by which a moment of another day is told with its own."""
         self._times: dict[tuple[int, bool], str] = {}
 
     def say(self, message: str, /, **values: object) -> str:
@@ -50,9 +51,9 @@ class Pen:
         if not local:
             return self.say("at an unknown time")
         shown = local[11:19] if seconds else local[11:16]
-        if local[:10] != self._today:
+        if local[:10] != self.today:
             # The year only where it is another one.
-            day = local[5:10] if local[:4] == self._today[:4] else local[:10]
+            day = local[5:10] if local[:4] == self.today[:4] else local[:10]
             shown = f"{day} {shown}"
         return f'<time datetime="{local}">{shown}</time>'
 

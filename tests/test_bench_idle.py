@@ -1,0 +1,83 @@
+"""The idle row: the agent beside the barest Python, which keeps the same appointments."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.simulation.bench import bare_idle
+from agent.simulation.bench.figures import Verdict
+from agent.simulation.bench.idle import Spent, barest, figures
+from agent.simulation.board import SimulatedBoard
+from agent.simulation.platform import SimulatedPlatform
+from tests.gateway import wait_until
+
+PATIENCE = 30.0
+
+
+@pytest.fixture
+def platform(tmp_path: Path) -> Iterator[SimulatedPlatform]:
+    with SimulatedPlatform(tmp_path / "platform") as running:
+        yield running
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "run").mkdir()
+    return tmp_path
+
+
+def test_the_barest_python_asks_reports_and_writes_as_a_gateway_does(
+    folder: Path, platform: SimulatedPlatform
+) -> None:
+    with (
+        SimulatedBoard(folder / "board", 8) as board,
+        barest(folder, platform.url, folder / "board"),
+    ):
+        wanted = ("calls", "messages", "report")
+        wait_until(lambda: all(platform.requests[one] for one in wanted), "each request")
+        board.ring(1, "13800138000")
+        status = folder / "run" / "barest.json"
+        wait_until(lambda: json.loads(status.read_text("utf-8"))["last_heard"] > 0, "the board")
+    assert platform.violations == []
+
+
+def test_the_barest_python_ends_with_its_board(folder: Path, platform: SimulatedPlatform) -> None:
+    words = [platform.url, "02:00:00:00:00:01", str(folder / "board"), str(folder / "status.json")]
+    with SimulatedBoard(folder / "board", 8):
+        process = subprocess.Popen([sys.executable, "-m", bare_idle.__name__, *words])
+        wait_until(lambda: platform.requests["calls"] > 0, "the first poll")
+    assert process.wait(PATIENCE) == 0
+
+
+def test_one_that_ended_is_no_measure(folder: Path) -> None:
+    with (
+        pytest.raises(RuntimeError, match="ended with status 1"),
+        barest(folder, "http://127.0.0.1:9/", folder / "no board"),
+    ):
+        pass
+
+
+def test_the_barest_python_is_a_program_of_its_own() -> None:
+    found = [
+        getattr(node, "module", None) or name.name
+        for node in ast.walk(ast.parse(Path(bare_idle.__file__).read_text("utf-8")))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in node.names
+    ]
+    assert found
+    assert not [name for name in found if name.partition(".")[0] not in sys.stdlib_module_names]
+
+
+def test_the_agent_has_targets_and_the_barest_python_stands_beside_it() -> None:
+    cpu, wakeups, bare, _, ratio = figures(Spent(0.28, 1.4), Spent(0.14, 0.9))
+    assert (cpu.verdict, wakeups.verdict) == (Verdict.REACHED, Verdict.REACHED)
+    assert (bare.verdict, bare.measured) == (Verdict.TOLD, 0.14)
+    assert (ratio.verdict, ratio.measured) == (Verdict.TOLD, 2.0)
+    assert figures(Spent(0.31, 1.4), Spent(0.3, 1.3))[0].verdict is Verdict.MISSED
