@@ -255,8 +255,9 @@ class Daemon:
         signal.signal(signal.SIGUSR1, flag("_queue"))
 
     def _pause(self, seconds: float) -> None:
-        nudged = self._wake.wait(max(SHORTEST_TURN, seconds))
-        if nudged and not self._stop:
+        if not self._wake.wait(max(SHORTEST_TURN, seconds)):
+            return
+        if not self._stop:
             # Much may change at once; once in a while is enough to show it.
             time.sleep(SHORTEST_TURN)
         self._wake.clear()

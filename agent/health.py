@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from agent.boards.events import LineState
@@ -104,12 +104,9 @@ def _boards(now: Situation) -> Iterator[Finding]:
 
 
 def _channels(now: Situation) -> Iterator[Finding]:
-    links = {link.serial: link for link in now.links}
     for board, channels in now.channels.items():
         for view in channels:
-            if view.state is not LineState.FAULT:
-                continue
-            if board in links and links[board].hears(view.channel):
+            if view.state is LineState.FAULT and _is_heard(now.links, board, view.channel):
                 words = said(
                     "port {channel} of board {board} reports a line fault",
                     channel=view.channel,
@@ -117,6 +114,10 @@ def _channels(now: Situation) -> Iterator[Finding]:
                 )
                 where = f"port {view.channel} of board {board}"
                 yield Finding("channel-fault", where, words)
+
+
+def _is_heard(links: Sequence[LinkView], board: int, channel: int) -> bool:
+    return any(link.serial == board and link.hears(channel) for link in links)
 
 
 def _platform(now: Situation) -> Iterator[Finding]:
