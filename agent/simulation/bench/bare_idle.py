@@ -12,17 +12,18 @@ A program of its own, which imports nothing of the agent.
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import os
 import random
+import re
 import select
+import socket
 import sys
 import time
 import tty
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlsplit
 
 POLLS, REPORTS = 5.0, 30.0
 """Seconds from one time to the next, as configured by default; each comes up to a fifth earlier. Of
@@ -31,8 +32,8 @@ STATUS = 5.0
 EARLIER = 0.2
 PORTS = 8
 MOST = 4096
-"""Bytes of the board's line that are read at once."""
-FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+"""Bytes that are read at once."""
+ANSWER = re.compile(rb"HTTP/1\.1 200 .*?\r\nContent-Length: ([0-9]+)(?=\r).*?\r\n\r\n", re.DOTALL)
 
 
 class Platform:
@@ -40,17 +41,29 @@ class Platform:
 
     def __init__(self, url: str, satellite: str) -> None:
         parts = urlsplit(url)
-        self._path = parts.path
         self._satellite = satellite
-        self._connection = http.client.HTTPConnection(parts.netloc)
+        self._connection = socket.create_connection((parts.hostname, parts.port))
+        self._head = (
+            f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+            "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: "
+        )
 
-    def ask(self, command: str, **fields: str | int) -> None:
+    def ask(self, command: str, more: str = "") -> None:
         """Post a command, and read its answer."""
-        body = urlencode({"cmd": command, "satellite": self._satellite, **fields})
-        self._connection.request("POST", self._path, body, FORM)
-        answer = json.loads(self._connection.getresponse().read())
-        if int(answer["status"]) != 0:
+        body = f"cmd={command}&satellite={self._satellite}{more}"
+        self._connection.sendall(f"{self._head}{len(body)}\r\n\r\n{body}".encode())
+        if int(json.loads(self._answer())["status"]) != 0:
             raise RuntimeError(f"the platform refused {command}")
+
+    def _answer(self) -> bytes:
+        """The answer's body; the server is known to tell its length and to say nothing else."""
+        heard = b""
+        while (found := ANSWER.match(heard)) is None or len(heard) < found.end() + int(found[1]):
+            more = self._connection.recv(MOST)
+            if not more:
+                raise RuntimeError("the platform closed the connection")
+            heard += more
+        return heard[found.end() :]
 
 
 @dataclass
@@ -96,11 +109,9 @@ class Gateway:
             "ip": "127.0.0.1",
             "channels": [{"ch": str(number + 1), **port} for number in range(PORTS)],
         }
+        status = quote(json.dumps(told, separators=(",", ":")), safe="")
         self._platform.ask(
-            "channelstatus",
-            id=self._reports,
-            time=int(time.time() * 1000),
-            status=json.dumps(told, separators=(",", ":")),
+            "channelstatus", f"&id={self._reports}&time={int(time.time() * 1000)}&status={status}"
         )
 
     def write_status(self) -> None:
