@@ -35,6 +35,7 @@ class Lines:
         on_dial_answer: Callable[[int, DialAnswer], None],
         on_link: Callable[[int, Sequence[int], bool], None],
         on_end: Callable[[int], None] = lambda _number: None,
+        on_record: Callable[[], None] = lambda: None,
         inherited: Sequence[Unwritten] = (),
     ) -> None:
         """`on_link` is called with a board, the ports that have this link, and whether it is up.
@@ -53,6 +54,7 @@ class Lines:
             on_calls=on_calls,
             on_dial_answer=on_dial_answer,
             on_end=on_end,
+            on_record=on_record,
             inherited=inherited,
         )
         self._links: dict[int, BoardLink] = {}

@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from agent.boards.events import BoardHello, ChannelState, DialAnswer, Event, LineState, Peer
 from agent.call_times import in_this_boot
-from agent.call_writing import CallWriter, Port, Unwritten
+from agent.call_writing import CallWriter, Port, Unwritten, Written
 from agent.calls import Call, Changed, ChannelTracker, Direction, Ended, Started, Step
 from agent.clock import EARLIEST_TRUE_TIME, Clock, Stamp, TrustedClock
 from agent.ledger import Ledger
@@ -69,6 +69,7 @@ class Switchboard:
         on_calls: Callable[[], None],
         on_dial_answer: Callable[[int, DialAnswer], None],
         on_end: Callable[[int], None] = lambda _number: None,
+        on_record: Callable[[], None] = lambda: None,
         inherited: Sequence[Unwritten] = (),
     ) -> None:
         """`channels`: by number of the box, how many ports it has, or their numbers.
@@ -76,7 +77,8 @@ class Switchboard:
 
         `on_change` is called when a port changed, `on_calls` when the ledger has other calls
         than before, `on_dial_answer` with the box and its answer to an order, `on_end` with a
-        call's number in the transaction that writes its end (`CallWriter`).
+        call's number in the transaction that writes its end (`CallWriter`), `on_record` when ends
+        are written, so that there are records to be sent.
         """
         self._ledger = ledger
         self._clock = clock
@@ -85,6 +87,7 @@ class Switchboard:
         self._on_change = on_change
         self._on_calls = on_calls
         self._on_dial_answer = on_dial_answer
+        self._on_record = on_record
         self._lock = threading.RLock()
         self._trackers = {
             (board, channel): ChannelTracker(board, channel)
@@ -236,12 +239,17 @@ class Switchboard:
             if port[0] == board and (channels is None or port[1] in channels)
         ]
 
-    def _tell(self, changed: bool, written: bool) -> None:
+    def _tell(self, changed: bool, written: Written) -> None:
         # Outside the lock and last: whatever these do, what was heard is taken.
-        if changed:
-            self._on_change()
-        if written:
-            self._on_calls()
+        try:
+            if changed:
+                self._on_change()
+            if written is not Written.NOTHING:
+                self._on_calls()
+        finally:
+            # Last: a recording found by then goes with its record.
+            if written is Written.ENDS:
+                self._on_record()
 
     def _resume(self) -> None:
         now = self._clock.stamp()
