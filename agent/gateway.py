@@ -248,8 +248,8 @@ class Gateway:
         )
 
     def _ports_changed(self) -> None:
-        self._uplink.reporter.bell.ring()
-        self._uplink.errands.pump()
+        self._uplink.reporter.changed()
+        self._uplink.errands.port_changed()
         if self._ledger.trouble:
             # A call in memory is to be seen at once.
             self._on_change()

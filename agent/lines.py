@@ -101,7 +101,11 @@ class Lines:
         members = board.members()
         if not members:
             self._links[board.serial] = self._link(
-                board, f"board {board.serial}", board.numbers, self.switchboard.hear
+                board,
+                f"board {board.serial}",
+                board.numbers,
+                self.switchboard.hear,
+                self.switchboard.heard,
             )
             return
         self._pools[board.serial] = {
@@ -112,7 +116,11 @@ class Lines:
         def hear(serial: int, events: Sequence[Event], at: Stamp) -> None:
             self.switchboard.hear(serial, renumbered(events, channel), at)
 
-        return self._link(member, f"port {channel} of board {member.serial}", (channel,), hear)
+        def heard(serial: int, at: Stamp) -> None:
+            self.switchboard.heard(serial, at, (channel,))
+
+        name = f"port {channel} of board {member.serial}"
+        return self._link(member, name, (channel,), hear, heard)
 
     def _link(
         self,
@@ -120,6 +128,7 @@ class Lines:
         name: str,
         channels: Sequence[int],
         hear: Callable[[int, Sequence[Event], Stamp], None],
+        heard: Callable[[int, Stamp], None],
     ) -> BoardLink:
         """Make the link of these ports of a board, and the part that runs it."""
         options = BoardOptions(board.serial, len(channels), board.options)
@@ -132,16 +141,13 @@ class Lines:
             self.switchboard.link(serial, up, at, channels)
             self._on_link(serial, channels, up)
 
-        def on_heard(serial: int, at: Stamp) -> None:
-            self.switchboard.heard(serial, at, channels)
-
         link = BoardLink(
             board,
             make_driver,
             self._clock,
             hear,
             on_link,
-            on_heard,
+            heard,
             on_alive=lambda seconds: part.beat(seconds),  # noqa: PLW0108 - made below
             name=name,
         )

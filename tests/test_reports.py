@@ -57,7 +57,7 @@ class Box:
             time,
             15.0,
             # Its bell is another one in some tests.
-            on_change=lambda: self.reporter.bell.ring(),  # noqa: PLW0108
+            on_change=lambda: self.reporter.changed(),  # noqa: PLW0108
             on_calls=lambda: None,
             on_dial_answer=lambda board, answer: None,
         )

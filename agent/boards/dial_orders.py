@@ -47,6 +47,9 @@ class DialOrders:
 
     def next(self) -> DialOrder | None:
         """Give the next one out, to be sent to the board."""
+        if not self._waiting:
+            # Without the lock: whoever gives an order in wakes the thread after that.
+            return None
         with self._lock:
             return self._waiting.popleft() if self._waiting else None
 

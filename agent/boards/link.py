@@ -198,19 +198,19 @@ class BoardLink:
         stamp = self._clock.stamp()
         events = driver.feed(data)
         self._judge(driver, stamp)
-        self._tell_events(events, stamp)
+        if events:
+            self._tell_events(events, stamp)
         self._give_orders(driver, port)
         self._send(port, driver.poll())
 
     def _longest_wait(self, driver: Driver) -> float:
         now = self._clock.monotonic()
-        waits = [IDLE_LONGEST]
-        due = driver.due()
+        wait, due = IDLE_LONGEST, driver.due()
         if due is not None:
-            waits.append(due - now)
+            wait = min(wait, due - now)
         if driver.silence_limit is not None and self._view.up:
-            waits.append(self._good_at + driver.silence_limit - now)
-        return max(WAIT_SHORTEST, min(waits))
+            wait = min(wait, self._good_at + driver.silence_limit - now)
+        return max(WAIT_SHORTEST, wait)
 
     def _judge(self, driver: Driver, stamp: Stamp) -> None:
         """Tell up from down, and count."""

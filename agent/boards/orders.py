@@ -80,6 +80,8 @@ class Orders:
 
     def expire(self, now: float) -> list[DialAnswer]:
         """Give up what was repeated often enough, or could not be for so long."""
+        if not self._waiting:
+            return []
         spent = [number for number, order in self._waiting.items() if order.give_up_at <= now]
         return self._drop(spent, NO_ANSWER)
 
@@ -92,6 +94,8 @@ class Orders:
 
     def repeats(self, now: float) -> bytes:
         """Return the lines that are to be sent once more now."""
+        if not self._waiting:
+            return b""
         lines = []
         for number, order in self._waiting.items():
             if order.repeat_at <= now < order.give_up_at:
@@ -101,9 +105,10 @@ class Orders:
 
     def due(self) -> float | None:
         """Monotonic time of the next repeat or giving up."""
+        if not self._waiting:
+            return None
         return min(
-            (min(order.repeat_at, order.give_up_at) for order in self._waiting.values()),
-            default=None,
+            min(order.repeat_at, order.give_up_at) for order in self._waiting.values()
         )
 
     def _drop(self, numbers: list[int], reason: str) -> list[DialAnswer]:
