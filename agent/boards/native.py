@@ -112,7 +112,8 @@ class NativeDriver(Driver):
         events, self._late = self._late, []
         for found in frames:
             events += self._understand(found)
-        events += self._orders.expire(now)
+        if self._orders.waiting:
+            events += self._orders.expire(now)
         return events
 
     def poll(self) -> bytes:
@@ -127,16 +128,16 @@ class NativeDriver(Driver):
             self._sync_sent = now
             self._sync_due = now + self._sync_wait
             sync = frame("SYNC")
-        return sync + self._orders.repeats(now)
+        return sync + self._orders.repeats(now) if self._orders.waiting else sync
 
     def due(self) -> float | None:
         """When a SYNC or an order must be sent again."""
         if self._late:
             return self.monotonic()
-        sync, order = self._sync_due, self._orders.due()
-        if sync is None or order is None:
-            return sync if order is None else order
-        return min(sync, order)
+        if not self._orders.waiting:
+            return self._sync_due
+        times = [time for time in (self._sync_due, self._orders.due()) if time is not None]
+        return min(times, default=None)
 
     def dial(self, channel: int, phone: str) -> bytes:
         """Order port `channel` to take the line and dial digits, `*` and `#`."""
@@ -191,7 +192,9 @@ class NativeDriver(Driver):
         if lost:
             self._lines_lost()
         self._sequence = sequence
-        channel, state, peer = _numbers(fields[1:], 5, 3)
+        if len(fields) < 6:
+            raise Malformed
+        channel, state, peer = _number(fields[1]), _number(fields[2]), _number(fields[3])
         timelen = _number(fields[5])
         said, side = _STATES.get(state), _PEERS.get(peer)
         if channel not in self._ports or said is None or side is None:
@@ -271,7 +274,9 @@ def _numbers(fields: tuple[str, ...], least: int, count: int) -> list[int]:
 
 
 def _byte(fields: tuple[str, ...]) -> int:
-    sequence = _numbers(fields, 1, 1)[0]
+    if not fields:
+        raise Malformed
+    sequence = _number(fields[0])
     if sequence >= _SEQUENCE_LENGTH:
         raise Malformed
     return sequence

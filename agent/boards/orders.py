@@ -5,6 +5,7 @@ No input or output, and no clock: every call is told the time.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -46,6 +47,8 @@ class Orders:
         """`first_reference` is any number; it is brought into 1 … MOST_REFERENCE."""
         self._next = first_reference % MOST_REFERENCE + 1
         self._waiting: dict[int, _Order] = {}
+        self.waiting: Mapping[int, object] = self._waiting
+        """By number; to be looked at before the rest is called, which is in vain without any."""
 
     def begin(self, kind: Kind, channel: int, number: str, now: float) -> bytes:
         """Give the order a number of its own and return its line; `number` "" where it has none."""
@@ -80,8 +83,6 @@ class Orders:
 
     def expire(self, now: float) -> list[DialAnswer]:
         """Give up what was repeated often enough, or could not be for so long."""
-        if not self._waiting:
-            return []
         spent = [number for number, order in self._waiting.items() if order.give_up_at <= now]
         return self._drop(spent, NO_ANSWER)
 
@@ -94,8 +95,6 @@ class Orders:
 
     def repeats(self, now: float) -> bytes:
         """Return the lines that are to be sent once more now."""
-        if not self._waiting:
-            return b""
         lines = []
         for number, order in self._waiting.items():
             if order.repeat_at <= now < order.give_up_at:
@@ -105,10 +104,9 @@ class Orders:
 
     def due(self) -> float | None:
         """Monotonic time of the next repeat or giving up."""
-        if not self._waiting:
-            return None
         return min(
-            min(order.repeat_at, order.give_up_at) for order in self._waiting.values()
+            (min(order.repeat_at, order.give_up_at) for order in self._waiting.values()),
+            default=None,
         )
 
     def _drop(self, numbers: list[int], reason: str) -> list[DialAnswer]:
