@@ -248,8 +248,9 @@ class Gateway:
         )
 
     def _ports_changed(self) -> None:
-        self._uplink.reporter.changed()
-        self._uplink.errands.port_changed()
+        uplink = self._uplink
+        uplink.reporter.changed()
+        uplink.errands.port_changed()
         if self._ledger.trouble:
             # A call in memory is to be seen at once.
             self._on_change()

@@ -276,6 +276,15 @@ def test_changes_that_come_together_make_one_report_and_changes_that_go_on_one_a
     box.close()
 
 
+def test_of_the_changes_before_a_report_the_first_one_alone_asks_for_it(box: Box) -> None:
+    for _ in range(2):
+        box.run(rounds=1)
+        rings = box.reporter.bell.rings
+        for state in (LineState.RINGING, LineState.IN_CALL, LineState.ON_HOOK):
+            box.say(1, state)
+        assert box.reporter.bell.rings == rings + 1
+
+
 def test_a_change_while_a_report_is_on_its_way_is_reported_after_it(box: Box) -> None:
     box.say(1, LineState.ON_HOOK)
     reported = box.reporter.report

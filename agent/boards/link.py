@@ -207,7 +207,8 @@ class BoardLink:
         self._judge(driver, stamp)
         if events:
             self._tell_events(events, stamp)
-        self._give_orders(driver, port)
+        if self._orders.waiting:
+            self._give_orders(driver, port)
         self._send(port, driver.poll())
 
     def _show_life(self, now: float, within: float) -> None:

@@ -83,7 +83,7 @@ class Port:
     def __init__(self, settings: Board, wake: Wake) -> None:
         """Open it. Raises PortFailed."""
         self._name = settings.port
-        self._wake = wake
+        self._wake, self._woken = wake, wake.fileno()
         try:
             self._serial = serial.serial_for_url(
                 settings.port,
@@ -96,7 +96,7 @@ class Port:
             raise PortFailed(port_trouble(error, settings.port)) from error
         self._device = self._serial.fileno() if type(self._serial) is serial.Serial else None
         """The descriptor of a plain device, which is read without pyserial's own waiting."""
-        self._poll = self._poll_for(wake)
+        self._poll = self._polled()
         if self._poll is None:
             try:
                 self._serial.timeout = BLOCK_LONGEST
@@ -126,7 +126,7 @@ class Port:
                 return self._read_blocking()
             data = b""
             for descriptor, _ in self._poll.poll(within * 1000):
-                if descriptor == self._wake.fileno():
+                if descriptor == self._woken:
                     self._wake.clear()
                 else:
                     data = self._read_waiting()
@@ -152,13 +152,13 @@ class Port:
         with suppress(*_ERRORS):
             self._serial.close()
 
-    def _poll_for(self, wake: Wake) -> select.poll | None:
+    def _polled(self) -> select.poll | None:
         poll = select.poll()
         try:
             poll.register(self._serial.fileno(), select.POLLIN)
         except (OSError, ValueError, AttributeError):
             return None
-        poll.register(wake.fileno(), select.POLLIN)
+        poll.register(self._woken, select.POLLIN)
         return poll
 
     def _read_waiting(self) -> bytes:
