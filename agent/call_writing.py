@@ -12,6 +12,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 
 from agent.calls import Call, Changed, Direction, Ended, Started, Step
 from agent.ledger import Ledger, LedgerError
@@ -26,6 +27,16 @@ Port = tuple[int, int]
 """Number of the box, RJ11 port."""
 
 log = logging.getLogger(__name__)
+
+
+class Written(Enum):
+    """What a `CallWriter.write` wrote down."""
+
+    NOTHING = auto()
+    CHANGES = auto()
+    """Calls began, or more became known of them."""
+    ENDS = auto()
+    """Among other things the end of a call: there is a record to be sent, now or later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +102,10 @@ class CallWriter:
         """Let the next `write` take all that became known."""
         self._save_now |= bool(self._unsaved)
 
-    def write(self) -> bool:
-        """Write down all that waits for it, in one transaction; tell whether anything was."""
+    def write(self) -> Written:
+        """Write down all that waits for it, in one transaction; tell what that was."""
         if not self._unwritten and not self._save_now:
-            return False
+            return Written.NOTHING
         numbers = dict(self._numbers)
         try:
             with self._ledger.transaction(soft=not self._unwritten):
@@ -106,16 +117,18 @@ class CallWriter:
                     self._ledger.calls.change(numbers[port], call)
         except LedgerError as error:
             log.error("calls can't be written down, they are kept in memory: %s", error)
-            return False
+            return Written.NOTHING
         self._numbers = numbers
+        written = Written.CHANGES
         for entry in self._unwritten:
             if isinstance(entry.step, Ended):
                 direction = entry.step.call.direction
                 self.ended[direction] = self.ended.get(direction, 0) + 1
+                written = Written.ENDS
         self._unwritten.clear()
         self._unsaved.clear()
         self._save_now = False
-        return True
+        return written
 
     def take_over(self, inherited: Sequence[Unwritten]) -> None:
         """Write down what an earlier switchboard could not. Raises LedgerError."""

@@ -143,6 +143,12 @@ class Errands:
         if seen:
             self.pump()
 
+    def port_changed(self) -> None:
+        """A port changed, and may be idle now: `pump`, where a call waits. From any thread."""
+        # Without the lock: who lets a call wait looks at the ports after that.
+        if not self._none_open:
+            self.pump()
+
     def pump(self) -> None:
         """Order the calls whose port is idle; let those go that waited too long."""
         with self._lock:

@@ -220,6 +220,7 @@ class Gateway:
             on_dial_answer=self._dial_answered,
             on_link=self._link_changed,
             on_end=self._call_ended,
+            on_record=self._record_written,
             inherited=inherited,
         )
 
@@ -247,8 +248,9 @@ class Gateway:
         )
 
     def _ports_changed(self) -> None:
-        self._uplink.reporter.bell.ring()
-        self._uplink.errands.pump()
+        uplink = self._uplink
+        uplink.reporter.changed()
+        uplink.errands.port_changed()
         if self._ledger.trouble:
             # A call in memory is to be seen at once.
             self._on_change()
@@ -259,10 +261,12 @@ class Gateway:
             self._collection.intake.match_waiting()
         except LedgerError as error:
             log.error("recordings wait for their calls, the ledger can't be used: %s", error)
-        self._uplink.bells.ring()
 
     def _call_ended(self, number: int) -> None:
         self._uplink.call_ended(number)
+
+    def _record_written(self) -> None:
+        self._uplink.bells.records.ring()
 
     def _recordings_changed(self) -> None:
         self._uplink.bells.ring()

@@ -35,6 +35,7 @@ class Lines:
         on_dial_answer: Callable[[int, DialAnswer], None],
         on_link: Callable[[int, Sequence[int], bool], None],
         on_end: Callable[[int], None] = lambda _number: None,
+        on_record: Callable[[], None] = lambda: None,
         inherited: Sequence[Unwritten] = (),
     ) -> None:
         """`on_link` is called with a board, the ports that have this link, and whether it is up.
@@ -53,6 +54,7 @@ class Lines:
             on_calls=on_calls,
             on_dial_answer=on_dial_answer,
             on_end=on_end,
+            on_record=on_record,
             inherited=inherited,
         )
         self._links: dict[int, BoardLink] = {}
@@ -99,7 +101,11 @@ class Lines:
         members = board.members()
         if not members:
             self._links[board.serial] = self._link(
-                board, f"board {board.serial}", board.numbers, self.switchboard.hear
+                board,
+                f"board {board.serial}",
+                board.numbers,
+                self.switchboard.hear,
+                self.switchboard.heard,
             )
             return
         self._pools[board.serial] = {
@@ -110,7 +116,11 @@ class Lines:
         def hear(serial: int, events: Sequence[Event], at: Stamp) -> None:
             self.switchboard.hear(serial, renumbered(events, channel), at)
 
-        return self._link(member, f"port {channel} of board {member.serial}", (channel,), hear)
+        def heard(serial: int, at: Stamp) -> None:
+            self.switchboard.heard(serial, at, (channel,))
+
+        name = f"port {channel} of board {member.serial}"
+        return self._link(member, name, (channel,), hear, heard)
 
     def _link(
         self,
@@ -118,6 +128,7 @@ class Lines:
         name: str,
         channels: Sequence[int],
         hear: Callable[[int, Sequence[Event], Stamp], None],
+        heard: Callable[[int, Stamp], None],
     ) -> BoardLink:
         """Make the link of these ports of a board, and the part that runs it."""
         options = BoardOptions(board.serial, len(channels), board.options)
@@ -130,16 +141,13 @@ class Lines:
             self.switchboard.link(serial, up, at, channels)
             self._on_link(serial, channels, up)
 
-        def on_heard(serial: int, at: Stamp) -> None:
-            self.switchboard.heard(serial, at, channels)
-
         link = BoardLink(
             board,
             make_driver,
             self._clock,
             hear,
             on_link,
-            on_heard,
+            heard,
             on_alive=lambda seconds: part.beat(seconds),  # noqa: PLW0108 - made below
             name=name,
         )

@@ -59,6 +59,17 @@ class Reporter:
         self._number = 0
         self.bell = Bell()
         """Rung when a report is wanted at once."""
+        self._wanted = False
+        """True: the bell was rung for the report that is made next."""
+
+    def changed(self) -> None:
+        """A port changed: a report is wanted, soon. From any thread.
+
+        Ports change far more often than they are reported, and then only the first one rings.
+        """
+        if not self._wanted:
+            self._wanted = True
+            self.bell.ring()
 
     def run(
         self, client: PlatformClient, longest_request: float, stop: threading.Event, alive: Alive
@@ -70,6 +81,9 @@ class Reporter:
             return
         while not stop.is_set():
             heard = self.bell.rings
+            # After that: a ring that was not counted must find it set no more. And before the
+            # report is made: what changes from here on may not be in it.
+            self._wanted = False
             begun = self._clock.monotonic()
             alive(longest_request)
             if self._gate.allows_report() or self._gate.admit() == 0:

@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from agent.boards.events import BoardHello, ChannelState, DialAnswer, Event, LineState, Peer
 from agent.call_times import in_this_boot
-from agent.call_writing import CallWriter, Port, Unwritten
+from agent.call_writing import CallWriter, Port, Unwritten, Written
 from agent.calls import Call, Changed, ChannelTracker, Direction, Ended, Started, Step
 from agent.clock import EARLIEST_TRUE_TIME, Clock, Stamp, TrustedClock
 from agent.ledger import Ledger
@@ -69,6 +69,7 @@ class Switchboard:
         on_calls: Callable[[], None],
         on_dial_answer: Callable[[int, DialAnswer], None],
         on_end: Callable[[int], None] = lambda _number: None,
+        on_record: Callable[[], None] = lambda: None,
         inherited: Sequence[Unwritten] = (),
     ) -> None:
         """`channels`: by number of the box, how many ports it has, or their numbers.
@@ -76,7 +77,8 @@ class Switchboard:
 
         `on_change` is called when a port changed, `on_calls` when the ledger has other calls
         than before, `on_dial_answer` with the box and its answer to an order, `on_end` with a
-        call's number in the transaction that writes its end (`CallWriter`).
+        call's number in the transaction that writes its end (`CallWriter`), `on_record` when ends
+        are written, so that there are records to be sent.
         """
         self._ledger = ledger
         self._clock = clock
@@ -85,15 +87,23 @@ class Switchboard:
         self._on_change = on_change
         self._on_calls = on_calls
         self._on_dial_answer = on_dial_answer
+        self._on_record = on_record
         self._lock = threading.RLock()
         self._trackers = {
             (board, channel): ChannelTracker(board, channel)
             for board, ports in sorted(channels.items())
             for channel in (range(1, ports + 1) if isinstance(ports, int) else sorted(ports))
         }
-        self._boards = sorted({board for board, _ in self._trackers})
+        self._ports_of: dict[int, dict[int, Port]] = {}
+        """Ports by number of the box and their own number, in order."""
+        for board, channel in self._trackers:
+            self._ports_of.setdefault(board, {})[channel] = (board, channel)
+        self._heard: dict[int, Stamp] = {}
+        """When a board was last heard with no line of it missing: its trackers are told before
+        they are next asked, and not at every line that is about one of them."""
+        self._port_views = {port: _view(tracker) for port, tracker in self._trackers.items()}
         self._views: dict[int, list[ChannelView]] = {}
-        """Ports by board, as last seen; without the boards of which something was heard since."""
+        """The same by board; without the boards of which something was heard since."""
         self._up: set[Port] = set()
         """Ports whose link is up."""
         self._hellos: dict[int, tuple[BoardHello, float]] = {}
@@ -144,6 +154,9 @@ class Switchboard:
         `channels`: the ports for which that is so; None: all.
         """
         with self._lock:
+            if channels is None:
+                self._heard[board] = at
+                return
             for port in self._ports(board, channels):
                 self._trackers[port].alive(at)
 
@@ -161,7 +174,8 @@ class Switchboard:
             else:
                 self._up.difference_update(ports)
                 for port in ports:
-                    self._take(port, self._trackers[port].lost(at))
+                    self._take(port, self._tracker(port).lost(at))
+                    self._look_at(port)
             written = self._writer.write()
         self._tell(True, written)
 
@@ -169,9 +183,11 @@ class Switchboard:
         """End what fell silent, save numbers dialled since, write what the ledger refused."""
         at = self._clock.stamp()
         with self._lock:
-            for port, tracker in self._trackers.items():
+            for port in self._trackers:
+                tracker = self._tracker(port)
                 if tracker.call is not None:
                     self._take(port, tracker.tick(at))
+                    self._look_at(port)
             self._writer.save()
             written = self._writer.write()
         self._tell(False, written)
@@ -179,9 +195,10 @@ class Switchboard:
     def save(self) -> None:
         """Write down how far each call has come, before the agent stops."""
         with self._lock:
-            for port, tracker in self._trackers.items():
-                if tracker.call is not None and port not in self._given_up:
-                    self._writer.change(port, tracker.call, at_once=True)
+            for port in self._trackers:
+                call = self._tracker(port).call
+                if call is not None and port not in self._given_up:
+                    self._writer.change(port, call, at_once=True)
             self._writer.write()
 
     def handover(self) -> list[Unwritten]:
@@ -190,9 +207,9 @@ class Switchboard:
         """
         with self._lock:
             going_on = [
-                Unwritten(port, Changed(tracker.call), self._time.trusted, port in self._resumed)
-                for port, tracker in self._trackers.items()
-                if tracker.call is not None and port not in self._given_up
+                Unwritten(port, Changed(call), self._time.trusted, port in self._resumed)
+                for port in self._trackers
+                if (call := self._tracker(port).call) is not None and port not in self._given_up
             ]
             return [*self._writer.unwritten, *going_on]
 
@@ -213,7 +230,7 @@ class Switchboard:
     @property
     def boards(self) -> list[int]:
         """Numbers of the boxes, in order."""
-        return list(self._boards)
+        return list(self._ports_of)
 
     def channels(self, board: int) -> list[ChannelView]:
         """The ports of one board as they are now, in order: the same list, not to be changed,
@@ -221,27 +238,40 @@ class Switchboard:
         """
         with self._lock:
             if board not in self._views:
-                self._views[board] = [_view(self._trackers[port]) for port in self._ports(board)]
+                self._views[board] = [self._port_views[port] for port in self._ports(board)]
             return self._views[board]
 
     def is_up(self, board: int, channel: int | None = None) -> bool:
         """Tell whether the link of a port is up; of all ports of the board where none is named."""
-        ports = self._ports(board, None if channel is None else (channel,))
+        if channel is not None:
+            return (board, channel) in self._up
+        ports = self._ports(board)
         return bool(ports) and self._up.issuperset(ports)
 
-    def _ports(self, board: int, channels: Collection[int] | None = None) -> list[Port]:
-        return [
-            port
-            for port in self._trackers
-            if port[0] == board and (channels is None or port[1] in channels)
-        ]
+    def _tracker(self, port: Port) -> ChannelTracker:
+        """A port's tracker, which knows when its board was last heard."""
+        tracker, heard = self._trackers[port], self._heard.get(port[0])
+        if heard is not None:
+            tracker.alive(heard)
+        return tracker
 
-    def _tell(self, changed: bool, written: bool) -> None:
+    def _ports(self, board: int, channels: Collection[int] | None = None) -> Collection[Port]:
+        ports = self._ports_of.get(board, {})
+        if channels is None:
+            return ports.values()
+        return [port for channel, port in ports.items() if channel in channels]
+
+    def _tell(self, changed: bool, written: Written) -> None:
         # Outside the lock and last: whatever these do, what was heard is taken.
-        if changed:
-            self._on_change()
-        if written:
-            self._on_calls()
+        try:
+            if changed:
+                self._on_change()
+            if written is not Written.NOTHING:
+                self._on_calls()
+        finally:
+            # Last: a recording found by then goes with its record.
+            if written is Written.ENDS:
+                self._on_record()
 
     def _resume(self) -> None:
         now = self._clock.stamp()
@@ -256,6 +286,7 @@ class Switchboard:
                 self._end_unseen(stored, call)
                 continue
             tracker.resume(call)
+            self._look_at(port)
             self._writer.resume(port, stored.id)
             self._answered[port] = call.answered is not None
             self._resumed[port] = self._is_true(stored)
@@ -286,21 +317,26 @@ class Switchboard:
 
     def _hear_channel(self, board: int, event: ChannelState, at: Stamp) -> bool:
         port = (board, event.channel)
-        tracker = self._trackers.get(port)
-        if tracker is None:
+        if port not in self._trackers:
             log.warning("board %d speaks of port %d, which boards[].channels leaves out", *port)
             return False
-        before = _view(tracker)
-        steps = tracker.hear(event, at)
-        self._views.pop(board, None)
-        self._take(port, steps)
-        if not any(isinstance(step, Ended) for step in steps):
+        steps = self._tracker(port).hear(event, at)
+        if steps:
+            self._take(port, steps)
+        if self._resumed and not any(isinstance(step, Ended) for step in steps):
             self._resumed.pop(port, None)
-        return _view(tracker) != before
+        return self._look_at(port)
+
+    def _look_at(self, port: Port) -> bool:
+        """See how a port is now; tell whether that is new."""
+        view = _view(self._trackers[port])
+        if view == self._port_views[port]:
+            return False
+        self._port_views[port] = view
+        self._views.pop(port[0], None)
+        return True
 
     def _take(self, port: Port, steps: Sequence[Step]) -> None:
-        if steps:
-            self._views.pop(port[0], None)
         for step in steps:
             if isinstance(step, Started):
                 self._begin(port, step)
@@ -339,12 +375,11 @@ class Switchboard:
 
 
 def _view(tracker: ChannelTracker) -> ChannelView:
-    call = tracker.call
     return ChannelView(
-        channel=tracker.channel,
-        state=tracker.state,
-        peer=tracker.peer,
-        phone=tracker.phone,
-        since=tracker.since,
-        talking_since=call.answered if call else None,
+        tracker.channel,
+        tracker.state,
+        tracker.peer,
+        tracker.phone,
+        tracker.since,
+        tracker.talking_since,
     )

@@ -185,7 +185,7 @@ class Gateway:
         return records, recordings
 
     def _ports_changed(self) -> None:
-        self._errands.pump()
+        self._errands.port_changed()
 
     def _calls_changed(self) -> None:
         self._intake.match_waiting()

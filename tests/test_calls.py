@@ -358,6 +358,29 @@ def test_timelen_never_puts_a_start_before_the_port_was_last_known_to_be_free() 
     assert port.tracker.call.started.monotonic == at(-10).monotonic
 
 
+def test_a_sign_of_life_that_is_told_late_takes_nothing_back() -> None:
+    port = Port()
+    port.says(-5, ON_HOOK)
+    port.tracker.alive(at(-10))
+    port.says(0, IN_CALL, timelen=3600, asked=True)
+    port.tracker.alive(at(-10))
+    call = port.tracker.call
+    assert call is not None
+    assert (call.started.monotonic, call.last_heard) == (at(-5).monotonic, at(0))
+
+
+def test_a_call_is_known_as_far_as_its_board_was_heard_whatever_was_said_of_it_last() -> None:
+    port = Port()
+    port.says(0, RINGING, "1")
+    port.tracker.alive(at(20))
+    port.says(30, RINGING, "1")
+    port.tracker.alive(at(40))
+    assert port.tracker.call is not None
+    assert port.tracker.call.last_heard == at(40)
+    port.lost(50)
+    assert port.tracker.call.last_heard == at(40)
+
+
 def test_a_call_outlives_a_link_loss() -> None:
     port = Port()
     port.says(0, RINGING, "1")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.call_writing import CallWriter
+from agent.call_writing import CallWriter, Written
 from agent.calls import Ended
 from agent.delivery.lane import Outcome
 from agent.delivery.recordings import RecordingLane
@@ -188,9 +188,9 @@ def test_a_call_that_is_not_in_the_ledger_when_the_board_goes_on_is_found_out(
     """Written only when it is over, as a simpler agent would."""
     write = CallWriter.write
 
-    def ends_only(writer: CallWriter) -> bool:
+    def ends_only(writer: CallWriter) -> Written:
         over = any(isinstance(one.step, Ended) for one in writer.unwritten)
-        return write(writer) if over else False
+        return write(writer) if over else Written.NOTHING
 
     monkeypatch.setattr(CallWriter, "write", ends_only)
     with a_sweep() as sweep:

@@ -417,6 +417,36 @@ def test_an_outcome_that_comes_while_the_ledger_is_full_is_written_down_later(
     assert len(office.dialled) == 1
 
 
+def test_a_port_that_changes_is_given_the_call_that_waits_for_it(office: Office) -> None:
+    office.say(1, LineState.IN_CALL)
+    office.take(entry())
+    office.errands.port_changed()
+    assert office.dialled == []
+    office.say(1, LineState.ON_HOOK)
+    office.errands.port_changed()
+    assert len(office.dialled) == 1
+
+
+def test_a_port_that_changes_costs_no_look_into_the_ledger_where_no_call_waits(
+    office: Office,
+) -> None:
+    office.take(entry())
+    office.answer(accepted=True)
+    office.errands.pump()
+    office.ledger.close()
+    office.errands.port_changed()
+
+
+def test_a_call_that_the_board_was_too_busy_for_is_ordered_again_as_its_port_changes(
+    office: Office,
+) -> None:
+    office.take(entry())
+    office.answer(busy=True)
+    office.clock.turn(10)
+    office.errands.port_changed()
+    assert len(office.dialled) == 2
+
+
 # The same entry again.
 
 

@@ -592,6 +592,31 @@ def test_the_thread_shows_that_it_lives(board: PtyBoard, monkeypatch: pytest.Mon
         assert all(0 < seconds <= 60 for seconds in listener.signs_of_life)
 
 
+def test_a_busy_board_makes_its_thread_show_no_more_often_that_it_lives(
+    board: PtyBoard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.boards.link.ALIVE_APART", 1000.0)
+    with Listener(str(board.path)) as listener:
+        listener.wait_for_all_ports()
+        shown, said = len(listener.signs_of_life), len(listener.events)
+        for state in [LineState.RINGING, LineState.ON_HOOK] * 10:
+            board.say(board.board.change(1, state))
+        until(lambda: len(listener.events) == said + 20, "every change")
+        assert len(listener.signs_of_life) <= shown + 1
+
+
+def test_a_port_that_is_opened_anew_shows_again_that_its_thread_lives(board: PtyBoard) -> None:
+    with Listener(str(board.path)) as listener:
+        listener.wait_for_all_ports()
+        board.unplug()
+        listener.wait_for(up=False, times=1)
+        count = len(listener.signs_of_life)
+        board.plug()
+        listener.wait_for(up=True, times=2)
+        # One holds for the opening, the other for the first turn and what it waits for.
+        assert len(listener.signs_of_life) >= count + 2
+
+
 def test_a_flood_of_noise_hides_no_good_line(board: PtyBoard) -> None:
     with Listener(str(board.path)) as listener:
         listener.wait_for_all_ports()

@@ -57,7 +57,7 @@ class Box:
             time,
             15.0,
             # Its bell is another one in some tests.
-            on_change=lambda: self.reporter.bell.ring(),  # noqa: PLW0108
+            on_change=lambda: self.reporter.changed(),  # noqa: PLW0108
             on_calls=lambda: None,
             on_dial_answer=lambda board, answer: None,
         )
@@ -274,6 +274,15 @@ def test_changes_that_come_together_make_one_report_and_changes_that_go_on_one_a
     assert all(later - earlier >= SHORTEST_GAP * 0.95 for earlier, later in pairwise(received))
     assert platform.reports[-1]["id"] == len(received)
     box.close()
+
+
+def test_of_the_changes_before_a_report_the_first_one_alone_asks_for_it(box: Box) -> None:
+    for _ in range(2):
+        box.run(rounds=1)
+        rings = box.reporter.bell.rings
+        for state in (LineState.RINGING, LineState.IN_CALL, LineState.ON_HOOK):
+            box.say(1, state)
+        assert box.reporter.bell.rings == rings + 1
 
 
 def test_a_change_while_a_report_is_on_its_way_is_reported_after_it(box: Box) -> None:

@@ -15,7 +15,7 @@ from agent import call_writing
 from agent.boards.events import BoardHello, ChannelState, DialAnswer, LineState, Peer
 from agent.call_times import in_this_boot
 from agent.call_writing import Unwritten
-from agent.calls import RINGING_LONGEST, Call, Direction
+from agent.calls import LOST_LONGEST, RINGING_LONGEST, Call, Direction
 from agent.clock import Stamp, TrustedClock
 from agent.ledger import Ledger, LedgerError, open_ledger
 from agent.ledger.rows import State, StoredCall
@@ -41,6 +41,7 @@ class Exchange:
         self.channels = {int(name.lstrip("b")): count for name, count in channels.items()} or {1: 8}
         self.changes = 0
         self.calls_told = 0
+        self.records_told = 0
         self.answers: list[tuple[int, DialAnswer]] = []
         self.on_calls: Callable[[], None] = lambda: None
         self.ntp = True
@@ -57,6 +58,9 @@ class Exchange:
             self.calls_told += 1
             self.on_calls()
 
+        def record_told() -> None:
+            self.records_told += 1
+
         return Switchboard(
             self.channels,
             self.ledger,
@@ -66,6 +70,7 @@ class Exchange:
             on_change=changed,
             on_calls=told,
             on_dial_answer=lambda board, answer: self.answers.append((board, answer)),
+            on_record=record_told,
             inherited=inherited,
         )
 
@@ -575,6 +580,41 @@ def test_what_goes_wrong_with_whoever_is_told_of_calls_loses_nothing(exchange: E
     assert exchange.changes == changes + 1
     assert len(exchange.open_calls()) == 1
     assert exchange.board.unwritten == 0
+    with pytest.raises(LedgerError):
+        exchange.say(1, ON_HOOK)
+    assert exchange.records_told == 1
+
+
+def test_that_there_is_a_record_to_send_is_told_at_a_calls_end_and_not_before(
+    exchange: Exchange,
+) -> None:
+    exchange.say(1, RINGING)
+    exchange.say(1, RINGING, "13800138000")
+    exchange.say(1, IN_CALL, "13800138000")
+    exchange.board.tick()
+    assert (exchange.calls_told, exchange.records_told) == (3, 0)
+    exchange.say(1, ON_HOOK)
+    assert (exchange.calls_told, exchange.records_told) == (4, 1)
+
+
+def test_an_end_that_is_written_late_is_told_of_then(exchange: Exchange) -> None:
+    exchange.say(1, RINGING)
+    with unwritable(exchange.directory):
+        exchange.say(1, ON_HOOK)
+        assert exchange.records_told == 0
+    exchange.board.tick()
+    assert exchange.records_told == 1
+
+
+def test_an_end_is_told_of_whichever_way_it_was_noticed(exchange: Exchange) -> None:
+    exchange.say(1, RINGING)
+    exchange.clock.turn(RINGING_LONGEST)
+    exchange.board.tick()
+    assert exchange.records_told == 1
+    exchange.say(2, RINGING)
+    exchange.clock.turn(RINGING_LONGEST)
+    exchange.board.link(1, False, exchange.clock.stamp())
+    assert exchange.records_told == 2
 
 
 def test_beyond_its_bound_no_call_is_begun_and_those_begun_are_ended(
@@ -666,6 +706,74 @@ def test_whatever_boards_and_disk_do_the_ledger_agrees_with_the_ports_in_the_end
 
 
 # What others ask.
+
+
+def test_a_call_lasts_as_long_as_its_board_was_heard_whichever_port_spoke(
+    exchange: Exchange,
+) -> None:
+    exchange.on_hook()
+    exchange.say(1, IN_CALL)
+    exchange.clock.turn(60)
+    exchange.board.heard(1, exchange.clock.stamp())
+    exchange.say(2, RINGING)
+    exchange.clock.turn(10)
+    exchange.board.link(1, False, exchange.clock.stamp())
+    exchange.clock.turn(LOST_LONGEST)
+    exchange.board.tick()
+    (call,) = (stored.call for stored in exchange.ended() if stored.call.channel == 1)
+    assert call.duration == 60
+
+
+def test_what_was_heard_before_the_link_broke_says_nothing_of_a_call_after_it(
+    exchange: Exchange,
+) -> None:
+    exchange.on_hook()
+    exchange.clock.turn(100)
+    exchange.board.heard(1, exchange.clock.stamp())
+    exchange.clock.turn(100)
+    exchange.board.link(1, False, exchange.clock.stamp())
+    exchange.clock.turn(100)
+    exchange.board.link(1, True, exchange.clock.stamp())
+    # It was taken 150 s ago, when nobody listened; the board was heard 200 s ago.
+    exchange.say(1, IN_CALL, asked=True, timelen=150)
+    (stored,) = exchange.open_calls()
+    assert stored.call.started.monotonic == exchange.clock.monotonic() - 150
+
+
+def test_a_calls_start_lies_after_the_port_was_last_known_to_be_free(exchange: Exchange) -> None:
+    exchange.on_hook()
+    exchange.clock.turn(100)
+    exchange.board.heard(1, exchange.clock.stamp())
+    exchange.clock.turn(50)
+    exchange.say(1, IN_CALL, asked=True, timelen=90)
+    (stored,) = exchange.open_calls()
+    assert stored.call.started.monotonic == exchange.clock.monotonic() - 50
+
+
+def test_the_ports_of_a_board_are_shown_as_they_are_whoever_asked_before(
+    exchange: Exchange,
+) -> None:
+    def shown() -> list[tuple[LineState | None, str]]:
+        return [(view.state, view.phone) for view in exchange.board.channels(1)[:2]]
+
+    assert shown() == [(ON_HOOK, ""), (ON_HOOK, "")]
+    exchange.say(1, RINGING)
+    exchange.say(1, RINGING, "1")
+    assert shown() == [(RINGING, "1"), (ON_HOOK, "")]
+    exchange.say(2, IN_CALL, "2")
+    assert shown() == [(RINGING, "1"), (IN_CALL, "2")]
+    exchange.clock.turn(RINGING_LONGEST)
+    exchange.board.tick()
+    assert shown() == [(RINGING, ""), (IN_CALL, "2")]
+    exchange.clock.turn(1)
+    exchange.say(2, ON_HOOK)
+    assert shown() == [(RINGING, ""), (ON_HOOK, "")]
+
+
+def test_a_call_known_from_the_ledger_is_shown_before_its_board_speaks(exchange: Exchange) -> None:
+    exchange.say(1, IN_CALL, "13800138000")
+    exchange.start_anew()
+    assert exchange.board.channels(1)[0].phone == "13800138000"
 
 
 def test_a_port_is_idle_on_hook_while_its_board_is_heard(exchange: Exchange) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Sized
 from dataclasses import dataclass
 
 from agent.boards.driver import DialRefused
@@ -29,6 +30,8 @@ class DialOrders:
         self._name = name
         self._lock = threading.Lock()
         self._waiting: deque[DialOrder] = deque()
+        self.waiting: Sized = self._waiting
+        """To be looked at without a lock: who gives an order in wakes the thread after that."""
         self._unanswered: set[int] = set()
         """Ports whose order was taken and has no answer yet."""
 

@@ -17,6 +17,11 @@ _CHECK_START = 0xFFFF
 _MARKS = re.compile(rb"([$\r\n])")
 _LINE = re.compile(rb"([^*]+)\*([0-9A-F]{4})")
 _PRINTABLE = re.compile(rb"[\x20-\x7e]*")
+_USUAL = re.compile(
+    rb"\$([\x20-\x23\x25-\x29\x2b\x2d-\x7e][\x20-\x23\x25-\x29\x2b-\x7e]{0,%d})"
+    rb"\*([0-9A-F]{4})\r?\n" % (MOST_BYTES - len(b"$x*CCCC\r\n"))
+)
+"""A whole line with a type and nothing that the reader refuses, its check apart."""
 _FIELD = re.compile(r"[\x20-\x7e]*")
 _RESERVED = frozenset("$*,")
 
@@ -95,6 +100,10 @@ class FrameReader:
     def feed(self, data: bytes) -> list[Frame]:
         """Take bytes as they came; return the frames that became whole."""
         frames: list[Frame] = []
+        if not self._kept and not self._inside:
+            data = data[self._take_usual(data, frames) :]
+            if not data:
+                return frames
         for piece in _MARKS.split(data):
             if piece == b"$":
                 self._begin()
@@ -103,6 +112,20 @@ class FrameReader:
             elif piece:
                 self._take(piece)
         return frames
+
+    def _take_usual(self, data: bytes, frames: list[Frame]) -> int:
+        """Take the whole good lines at the beginning, in one step each; return where they end."""
+        end = 0
+        while (line := _USUAL.match(data, end)) is not None:
+            body = line[1]
+            if int(line[2], 16) != crc_hqx(body, _CHECK_START):
+                break
+            kind, *fields = body.decode("ascii").split(",")
+            frames.append(Frame(kind, tuple(fields)))
+            self.good += 1
+            self._skipping = False
+            end = line.end()
+        return end
 
     def _begin(self) -> None:
         if self._inside and not self._skipping:

@@ -31,6 +31,9 @@ WAIT_SHORTEST = 0.05
 """Seconds of one wait at least, so that a driver that is always due makes no thread spin."""
 OPENING_LONGEST = 60.0
 """Seconds that opening may take: a name server that does not answer, a far serial server."""
+ALIVE_APART = 1.0
+"""Seconds by which a sign of life holds longer than it must: a busy board need not show at each
+line that its thread lives."""
 TURN_LONGEST = 30.0
 """Seconds that one turn may take beyond its wait: a stuck write, a ledger on slow flash."""
 
@@ -101,6 +104,8 @@ class BoardLink:
         self._earlier_bad_frames = 0
         self._heard_frames = 0
         self._good_at = 0.0
+        self._alive_until = 0.0
+        """Monotonic seconds until which the last sign of life holds."""
         self._logged: dict[str, str] = {}
 
     def view(self) -> LinkView:
@@ -148,6 +153,7 @@ class BoardLink:
         try:
             while not stop.is_set():
                 self._on_alive(OPENING_LONGEST)
+                self._alive_until = 0.0
                 self._session(stop, wake)
                 stop.wait(self._reopen_after)
         finally:
@@ -192,25 +198,32 @@ class BoardLink:
             self._set_up(True, stamp)
 
     def _turn(self, driver: Driver, port: Port) -> None:
-        wait = self._longest_wait(driver)
-        self._on_alive(wait + TURN_LONGEST)
+        now = self._clock.monotonic()
+        wait = self._longest_wait(driver, now)
+        self._show_life(now, wait + TURN_LONGEST)
         data = port.read(wait)
         stamp = self._clock.stamp()
         events = driver.feed(data)
         self._judge(driver, stamp)
-        self._tell_events(events, stamp)
-        self._give_orders(driver, port)
+        if events:
+            self._tell_events(events, stamp)
+        if self._orders.waiting:
+            self._give_orders(driver, port)
         self._send(port, driver.poll())
 
-    def _longest_wait(self, driver: Driver) -> float:
-        now = self._clock.monotonic()
-        waits = [IDLE_LONGEST]
-        due = driver.due()
+    def _show_life(self, now: float, within: float) -> None:
+        """Say that the next sign follows within so many seconds, where the last one did not."""
+        if now + within > self._alive_until:
+            self._alive_until = now + within + ALIVE_APART
+            self._on_alive(within + ALIVE_APART)
+
+    def _longest_wait(self, driver: Driver, now: float) -> float:
+        wait, due = IDLE_LONGEST, driver.due()
         if due is not None:
-            waits.append(due - now)
+            wait = min(wait, due - now)
         if driver.silence_limit is not None and self._view.up:
-            waits.append(self._good_at + driver.silence_limit - now)
-        return max(WAIT_SHORTEST, min(waits))
+            wait = min(wait, self._good_at + driver.silence_limit - now)
+        return max(WAIT_SHORTEST, wait)
 
     def _judge(self, driver: Driver, stamp: Stamp) -> None:
         """Tell up from down, and count."""

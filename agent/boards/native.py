@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
-from itertools import chain
+from functools import lru_cache
 from typing import ClassVar
 
 from agent.boards.driver import BoardOptions, DialRefused, Driver
@@ -109,10 +109,12 @@ class NativeDriver(Driver):
             if now - self._last_good > QUIET_LONGEST:
                 self._lines_lost()
             self._last_good = now
-        events = list(chain.from_iterable(self._understand(found) for found in frames))
-        events += self._orders.expire(now)
-        late, self._late = self._late, []
-        return late + events
+        events, self._late = self._late, []
+        for found in frames:
+            events += self._understand(found)
+        if self._orders.waiting:
+            events += self._orders.expire(now)
+        return events
 
     def poll(self) -> bytes:
         """Return a SYNC where lines were lost, and orders that wait for their answer too long."""
@@ -126,12 +128,14 @@ class NativeDriver(Driver):
             self._sync_sent = now
             self._sync_due = now + self._sync_wait
             sync = frame("SYNC")
-        return sync + self._orders.repeats(now)
+        return sync + self._orders.repeats(now) if self._orders.waiting else sync
 
     def due(self) -> float | None:
         """When a SYNC or an order must be sent again."""
         if self._late:
             return self.monotonic()
+        if not self._orders.waiting:
+            return self._sync_due
         times = [time for time in (self._sync_due, self._orders.due()) if time is not None]
         return min(times, default=None)
 
@@ -188,15 +192,18 @@ class NativeDriver(Driver):
         if lost:
             self._lines_lost()
         self._sequence = sequence
-        channel, state, peer = _numbers(fields[1:], 5, 3)
+        if len(fields) < 6:
+            raise Malformed
+        channel, state, peer = _number(fields[1]), _number(fields[2]), _number(fields[3])
         timelen = _number(fields[5])
-        if channel not in self._ports or state not in _STATES or peer not in _PEERS:
+        said, side = _STATES.get(state), _PEERS.get(peer)
+        if channel not in self._ports or said is None or side is None:
             raise Malformed
         # What was said before this line may have been lost, until each port has been heard anew.
         asked = channel in self._unheard
         self._heard(channel)
         phone = _NOT_PHONE.sub("", fields[4].translate(_FROM_WIRE))[:MOST_PHONE]
-        return [ChannelState(channel, LineState(state), Peer(peer), phone, timelen, asked)]
+        return [ChannelState(channel, said, side, phone, timelen, asked)]
 
     def _beat(self, fields: tuple[str, ...]) -> list[Event]:
         sequence = _byte(fields)
@@ -249,10 +256,11 @@ class NativeDriver(Driver):
         self._warned = version != VERSION or channels < self.options.channels
 
 
-_STATES = frozenset(LineState)
-_PEERS = frozenset(Peer)
+_STATES = {state.value: state for state in LineState}
+_PEERS = {peer.value: peer for peer in Peer}
 
 
+@lru_cache(maxsize=512)  # few different ones come, and each of them with every line
 def _number(text: str) -> int:
     if not _NUMBER.fullmatch(text):
         raise Malformed
@@ -266,7 +274,9 @@ def _numbers(fields: tuple[str, ...], least: int, count: int) -> list[int]:
 
 
 def _byte(fields: tuple[str, ...]) -> int:
-    sequence = _numbers(fields, 1, 1)[0]
+    if not fields:
+        raise Malformed
+    sequence = _number(fields[0])
     if sequence >= _SEQUENCE_LENGTH:
         raise Malformed
     return sequence

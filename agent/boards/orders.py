@@ -5,6 +5,7 @@ No input or output, and no clock: every call is told the time.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -46,6 +47,8 @@ class Orders:
         """`first_reference` is any number; it is brought into 1 … MOST_REFERENCE."""
         self._next = first_reference % MOST_REFERENCE + 1
         self._waiting: dict[int, _Order] = {}
+        self.waiting: Mapping[int, object] = self._waiting
+        """By number; to be looked at before the rest is called, which is in vain without any."""
 
     def begin(self, kind: Kind, channel: int, number: str, now: float) -> bytes:
         """Give the order a number of its own and return its line; `number` "" where it has none."""

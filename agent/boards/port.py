@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import select
-import selectors
 import termios
 from contextlib import suppress
 from types import TracebackType
@@ -84,7 +83,7 @@ class Port:
     def __init__(self, settings: Board, wake: Wake) -> None:
         """Open it. Raises PortFailed."""
         self._name = settings.port
-        self._wake = wake
+        self._wake, self._woken = wake, wake.fileno()
         try:
             self._serial = serial.serial_for_url(
                 settings.port,
@@ -95,8 +94,10 @@ class Port:
             )
         except _ERRORS as error:
             raise PortFailed(port_trouble(error, settings.port)) from error
-        self._selector = self._selector_for(wake)
-        if self._selector is None:
+        self._device = self._serial.fileno() if type(self._serial) is serial.Serial else None
+        """The descriptor of a plain device, which is read without pyserial's own waiting."""
+        self._poll = self._polled()
+        if self._poll is None:
             try:
                 self._serial.timeout = BLOCK_LONGEST
             except _ERRORS as error:
@@ -121,14 +122,14 @@ class Port:
         is, and cannot be woken. Raises PortFailed.
         """
         try:
-            if self._selector is None:
+            if self._poll is None:
                 return self._read_blocking()
             data = b""
-            for key, _ in self._selector.select(within):
-                if key.fileobj is self._wake:
+            for descriptor, _ in self._poll.poll(within * 1000):
+                if descriptor == self._woken:
                     self._wake.clear()
                 else:
-                    data = self._serial.read(MOST_READ)
+                    data = self._read_waiting()
             return data
         except _ERRORS as error:
             raise PortFailed(port_trouble(error, self._name)) from error
@@ -137,7 +138,7 @@ class Port:
         """Send all of it within WRITE_WITHIN seconds or so. Raises PortFailed."""
         stuck = said("{port} takes no bytes; check flow control and the board", port=self._name)
         try:
-            if self._selector is not None and not self._is_writable():
+            if self._poll is not None and not self._is_writable():
                 raise PortFailed(stuck)
             self._serial.write(data)
         except serial.SerialTimeoutException as error:
@@ -147,21 +148,23 @@ class Port:
 
     def close(self) -> None:
         """Close it, however broken it is."""
-        if self._selector is not None:
-            self._selector.close()
         # A vanished device may fail even here; its descriptor is gone all the same.
         with suppress(*_ERRORS):
             self._serial.close()
 
-    def _selector_for(self, wake: Wake) -> selectors.BaseSelector | None:
-        selector = selectors.DefaultSelector()
+    def _polled(self) -> select.poll | None:
+        poll = select.poll()
         try:
-            selector.register(self._serial.fileno(), selectors.EVENT_READ)
-            selector.register(wake, selectors.EVENT_READ)
+            poll.register(self._serial.fileno(), select.POLLIN)
         except (OSError, ValueError, AttributeError):
-            selector.close()
             return None
-        return selector
+        poll.register(self._woken, select.POLLIN)
+        return poll
+
+    def _read_waiting(self) -> bytes:
+        data = b"" if self._device is None else os.read(self._device, MOST_READ)
+        # Where nothing comes, pyserial tells a device that hung up from one that has nothing.
+        return data or self._serial.read(MOST_READ)
 
     def _read_blocking(self) -> bytes:
         first: bytes = self._serial.read(1)

@@ -113,6 +113,11 @@ class Gate:
             self._prober = self._asker()
             return 0.0
 
+    @property
+    def is_shut(self) -> bool:
+        """True: one request at a time is let through, if any."""
+        return self._shut is not None
+
     def allows_report(self) -> bool:
         """Reports go on through an outage, at their own interval: they find out when it ends.
 

@@ -47,7 +47,7 @@ class Pace:
     @property
     def slow(self) -> bool:
         """True: one at a time, with growing waits between."""
-        return self._gate.view().shut is not None
+        return self._gate.is_shut
 
     def admit(self) -> float:
         """Ask to send, as `Gate.admit`: 0, or the seconds after which to ask again."""

@@ -105,7 +105,7 @@ class RecordLane(Lane[RecordToSend]):
         if item.body is not None or not stored.clock_trusted or stored.end_uncertain:
             return False
         try:
-            ready = not self._time.ready_in() and self.around.gate.view().shut is None
+            ready = not self._time.ready_in() and not self.around.gate.is_shut
             if not ready or self._satellite() is None:
                 return False
             return item.state is State.RECORD_TO_SEND or self._being_recorded(stored)
