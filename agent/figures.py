@@ -19,7 +19,7 @@ OLDEST = 300.0
 """Seconds for which figures hold though nothing was written: a day's LOOK_BACK moves on. Commands
 that write to the ledger beside the agent tell it so."""
 
-STATE_LOOK = 30.0
+STATE_LOOK = 15.0
 """Seconds between looks at the state directory: where it can't be written, the ledger says so at
 once."""
 
