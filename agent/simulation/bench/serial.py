@@ -1,6 +1,8 @@
 """What busy serial lines cost: eight boards of eight ports on which something changes all the time.
 
-"20 changes a second each" may be read as for each board or for each port; both are measured.
+"20 changes a second each" may be read as for each board or for each port; both are measured. Beside
+the first, on the same machine, what the barest Python takes for it
+(`agent.simulation.bench.bare_serial`): percents of a core say little of the agent alone.
 """
 
 from __future__ import annotations
@@ -15,10 +17,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from agent.simulation.bench.daemon import STOPS_WITHIN, daemon, wait_until
+from agent.simulation.bench.daemon import STOPS_WITHIN, Daemon, daemon, wait_until
 from agent.simulation.bench.figures import Bench, Figure, Row
 from agent.simulation.bench.sink import SinkProcess, sink
-from agent.simulation.bench.surroundings import settings_of
+from agent.simulation.bench.surroundings import SATELLITE, settings_of
 
 BOARDS, PORTS = 8, 8
 CHANGES = 20.0
@@ -42,7 +44,11 @@ def measure(bench: Bench) -> Sequence[Figure]:
         bench.say(f"{CHANGES:g} changes a second on each {each} for {seconds:g} s")
         folder = bench.folder / each
         folder.mkdir()
-        figures += _measure(folder, each, rate, seconds, most)
+        found = _measure(folder, each, rate, seconds, most)
+        figures += found
+        if most is not None:
+            bench.say("the same by the barest Python")
+            figures += _beside(found[0], _measure_barest(bench.folder / "barest", rate, seconds))
     return figures
 
 
@@ -64,6 +70,49 @@ def _measure(
         Figure(f"{CHANGES:g} a second for each {each}: CPU", used * 100, "% of a core", most=most),
         Figure(f"their {told['calls']} calls: lost", lost, "calls", most=0, structural=True),
         Figure("doubled", doubled, "calls", most=0, structural=True),
+    ]
+
+
+def _measure_barest(folder: Path, rate: float, seconds: float) -> float:
+    """Percents of a core that the barest Python takes. Raises RuntimeError where it lost a call."""
+    folder.mkdir()
+    lines = [str(folder / f"board{serial}") for serial in range(1, BOARDS + 1)]
+    with (
+        sink() as server,
+        _exchange(folder, rate, seconds) as exchange,
+        barest(folder, server.url, lines) as running,
+    ):
+        began, before = time.monotonic(), running.use().processor
+        assert exchange.stdout is not None
+        told: dict[str, Any] = json.loads(exchange.stdout.readline())
+        used = (running.use().processor - before) / (time.monotonic() - began)
+        lost, doubled = _account(server, told["calls"])
+    if lost or doubled:
+        raise RuntimeError(f"the barest Python lost {lost} calls and doubled {doubled}")
+    return used * 100
+
+
+@contextmanager
+def barest(folder: Path, url: str, lines: Sequence[str]) -> Iterator[Daemon]:
+    """Run the barest Python on boards' lines; it has opened them, and asks them now."""
+    program = (sys.executable, "-m", "agent.simulation.bench.bare_serial")
+    with subprocess.Popen(  # noqa: S603 - our own program
+        [*program, url, SATELLITE, str(folder / "calls.db"), *lines],
+        stdout=subprocess.PIPE,
+    ) as process:
+        running = Daemon(process, 0.0, folder)
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            yield running
+        finally:
+            running.stop()
+
+
+def _beside(agent: Figure, bare: float) -> list[Figure]:
+    return [
+        Figure("the barest Python", bare, "% of a core"),
+        Figure("the agent", agent.measured / bare, "x the barest Python"),
     ]
 
 
