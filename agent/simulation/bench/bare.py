@@ -5,14 +5,13 @@ writes down durably that the platform has it. It looks for no files, judges none
 keeps no digest, tries nothing again and says nothing. What the agent takes beyond this is its own;
 what this takes beyond curl no design in Python can save.
 
-A program of its own, which imports nothing of the agent.
+A program of its own, which imports nothing of the agent but another of these.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import socket
 import sqlite3
 import sys
@@ -22,11 +21,12 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from urllib.parse import urlsplit
 
+from agent.simulation.bench.bare_idle import read_answer
+
 BLOCK = 256 * 1024
 """Bytes read and sent at a time, in one buffer that is used again."""
 BOUNDARY = "d7f1c2a4b6e8"
 TAIL = f"\r\n--{BOUNDARY}--\r\n".encode()
-ANSWER = re.compile(rb"HTTP/1\.1 200 .*?\r\nContent-Length: ([0-9]+)(?=\r).*?\r\n\r\n", re.DOTALL)
 
 
 class Deliveries:
@@ -91,20 +91,10 @@ class Worker:
             self._connection.sendall(TAIL)
         finally:
             os.close(file)
-        answer = self._answer()
+        answer = read_answer(self._connection)
         if json.loads(answer)["status"] != 0:
             raise RuntimeError(f"the platform refused {name}")
         self._deliveries.add(name, answer.decode())
-
-    def _answer(self) -> bytes:
-        """The answer's body; the server is known to tell its length and to say nothing else."""
-        heard = b""
-        while (found := ANSWER.match(heard)) is None or len(heard) < found.end() + int(found[1]):
-            more = self._connection.recv(BLOCK)
-            if not more:
-                raise RuntimeError("the platform closed the connection")
-            heard += more
-        return heard[found.end() :]
 
 
 def main(arguments: Sequence[str]) -> int:

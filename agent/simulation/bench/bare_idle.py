@@ -36,6 +36,17 @@ MOST = 4096
 ANSWER = re.compile(rb"HTTP/1\.1 200 .*?\r\nContent-Length: ([0-9]+)(?=\r).*?\r\n\r\n", re.DOTALL)
 
 
+def read_answer(connection: socket.socket) -> bytes:
+    """The answer's body; the server is known to tell its length and to say nothing else."""
+    heard = b""
+    while (found := ANSWER.match(heard)) is None or len(heard) < found.end() + int(found[1]):
+        more = connection.recv(MOST)
+        if not more:
+            raise RuntimeError("the platform closed the connection")
+        heard += more
+    return heard[found.end() :]
+
+
 class Platform:
     """A kept connection to the platform."""
 
@@ -52,18 +63,8 @@ class Platform:
         """Post a command, and read its answer."""
         body = f"cmd={command}&satellite={self._satellite}{more}"
         self._connection.sendall(f"{self._head}{len(body)}\r\n\r\n{body}".encode())
-        if int(json.loads(self._answer())["status"]) != 0:
+        if int(json.loads(read_answer(self._connection))["status"]) != 0:
             raise RuntimeError(f"the platform refused {command}")
-
-    def _answer(self) -> bytes:
-        """The answer's body; the server is known to tell its length and to say nothing else."""
-        heard = b""
-        while (found := ANSWER.match(heard)) is None or len(heard) < found.end() + int(found[1]):
-            more = self._connection.recv(MOST)
-            if not more:
-                raise RuntimeError("the platform closed the connection")
-            heard += more
-        return heard[found.end() :]
 
 
 @dataclass
