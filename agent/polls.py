@@ -73,7 +73,7 @@ class Poller:
             self.bell.wait(heard, wait)
 
     def _ask(self, source: str, ask: Callable[[], Listing]) -> None:
-        if self._gate.view().shut is not None:
+        if self._gate.is_shut:
             return
         try:
             listing = ask()

@@ -128,7 +128,7 @@ class Lane(ABC, Generic[ItemType]):
         """
         if self._turns.newest_only:
             return Pick.NEWEST
-        outage = self._in_doubt and self.around.gate.view().shut is not None
+        outage = self._in_doubt and self.around.gate.is_shut
         if not self.pace.slow and not outage:
             return Pick.OLDEST
         return Pick.NEWEST if self.around.draw() < NEWEST_SHARE else Pick.LOT

@@ -236,7 +236,7 @@ class FleetGateway:
         def next_one(_good: bool) -> None:
             self.agenda.after(period.next(), partial(self._poll, period))
 
-        if self._gate.view().shut is not None:
+        if self._gate.is_shut:
             next_one(False)
         else:
             self.ask(self.POLLS, next_one)

@@ -61,14 +61,11 @@ def _measure(
         _exchange(folder, rate, seconds) as exchange,
         daemon(folder, settings_of(folder, server.url, boards)) as running,
     ):
-        began, before = time.monotonic(), running.use().processor
-        assert exchange.stdout is not None
-        told: dict[str, Any] = json.loads(exchange.stdout.readline())
-        used = (running.use().processor - before) / (time.monotonic() - began)
-        lost, doubled = _account(server, told["calls"])
+        used, calls = _used_meanwhile(running, exchange)
+        lost, doubled = _account(server, calls)
     return [
-        Figure(f"{CHANGES:g} a second for each {each}: CPU", used * 100, "% of a core", most=most),
-        Figure(f"their {told['calls']} calls: lost", lost, "calls", most=0, structural=True),
+        Figure(f"{CHANGES:g} a second for each {each}: CPU", used, "% of a core", most=most),
+        Figure(f"their {calls} calls: lost", lost, "calls", most=0, structural=True),
         Figure("doubled", doubled, "calls", most=0, structural=True),
     ]
 
@@ -82,14 +79,20 @@ def _measure_barest(folder: Path, rate: float, seconds: float) -> float:
         _exchange(folder, rate, seconds) as exchange,
         barest(folder, server.url, lines) as running,
     ):
-        began, before = time.monotonic(), running.use().processor
-        assert exchange.stdout is not None
-        told: dict[str, Any] = json.loads(exchange.stdout.readline())
-        used = (running.use().processor - before) / (time.monotonic() - began)
-        lost, doubled = _account(server, told["calls"])
+        used, calls = _used_meanwhile(running, exchange)
+        lost, doubled = _account(server, calls)
     if lost or doubled:
         raise RuntimeError(f"the barest Python lost {lost} calls and doubled {doubled}")
-    return used * 100
+    return used
+
+
+def _used_meanwhile(running: Daemon, exchange: subprocess.Popen[str]) -> tuple[float, int]:
+    """Percents of a core until the exchange has ended, and how many calls it had."""
+    began, before = time.monotonic(), running.use().processor
+    assert exchange.stdout is not None
+    told: dict[str, Any] = json.loads(exchange.stdout.readline())
+    used = (running.use().processor - before) / (time.monotonic() - began)
+    return used * 100, told["calls"]
 
 
 @contextmanager
