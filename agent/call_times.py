@@ -6,7 +6,7 @@ one before it was set and after.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from agent.calls import Call
 from agent.clock import EARLIEST_TRUE_TIME, JUMP, Clock, Stamp, TrustedClock

@@ -11,8 +11,10 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from enum import Enum, auto
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from agent.calls import Call, Changed, Direction, Ended, Started, Step
 from agent.ledger import Ledger, LedgerError
@@ -39,8 +41,7 @@ class Written(Enum):
     """Among other things the end of a call: there is a record to be sent, now or later."""
 
 
-@dataclass(frozen=True, slots=True)
-class Unwritten:
+class Unwritten(Struct, frozen=True):
     """A step of a call that the ledger has not taken yet."""
 
     port: Port

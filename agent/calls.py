@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from enum import Enum, StrEnum, auto
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from agent.boards.events import ChannelState, LineState, Peer
 from agent.clock import Stamp
@@ -42,8 +44,7 @@ class Direction(StrEnum):
     UNKNOWN = "unkown"
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """One call on one port, going on or over. All stamps are raw, as the clocks said then."""
 
     board: int
@@ -76,22 +77,19 @@ class Call:
         return last.wall - self.started.wall - (last.monotonic - self.started.monotonic)
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(Struct, frozen=True):
     """A call began: it rings, or the line was taken."""
 
     call: Call
 
 
-@dataclass(frozen=True, slots=True)
-class Changed:
+class Changed(Struct, frozen=True):
     """A call goes on with another number or direction, or was answered."""
 
     call: Call
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True):
     """A call is over; `call.ended` is set."""
 
     call: Call
@@ -123,8 +121,7 @@ _BY_PEER = {Peer.OUTGOING: Direction.OUT, Peer.INCOMING: Direction.IN}
 _TO_PEER = {Direction.OUT: Peer.OUTGOING, Direction.IN: Peer.INCOMING}
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
+class _Line(Struct, frozen=True):
     """What the board said about the port, when, and whether changes may lie before it."""
 
     event: ChannelState

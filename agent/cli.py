@@ -11,9 +11,10 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+
+from msgspec import Struct
 
 from agent import __version__
 from agent.config import INSTALLED_PATH, PATH_VARIABLE, ConfigError, default_path, load
@@ -36,8 +37,7 @@ Run = Callable[[argparse.Namespace], int]
 Fill = Callable[[argparse.ArgumentParser], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(Struct, frozen=True):
     """One row of the table of commands."""
 
     name: str

@@ -11,10 +11,10 @@ import os
 import pwd
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
+from msgspec import Struct, field
 
 from agent.language import Said, said
 from agent.system_words import system_words
@@ -41,8 +41,7 @@ class Unreadable(Exception):
     """The file cannot be taken as plain data; the message is a sentence without the file's name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(Struct, frozen=True):
     """A file's content."""
 
     data: Plain
@@ -124,8 +123,7 @@ _TextLoader.yaml_implicit_resolvers = {
 }
 
 
-@dataclass(slots=True)
-class _Reader:
+class _Reader(Struct):
     """Walks a composed document once."""
 
     lines: dict[str, int] = field(default_factory=dict)

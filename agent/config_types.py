@@ -6,10 +6,10 @@ import difflib
 import math
 import types
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
+from msgspec import Struct, field
 from msgspec.structs import FieldInfo, fields
 
 from agent.config_text import Plain, key_path
@@ -30,8 +30,7 @@ class Unfit(Exception):
     """A text could not be replaced by what it stands for; the message is a sentence."""
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """One mistake in the configuration."""
 
     path: str
@@ -40,8 +39,7 @@ class Problem:
     """What stood there and what is accepted."""
 
 
-@dataclass(slots=True)
-class SectionReader:
+class SectionReader(Struct):
     """Reads plain data into sections; `problems` holds what was wrong, in the file's order."""
 
     text_value: Callable[[str], str]

@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from agent.boards.driver import DialRefused
 from agent.boards.events import DialAnswer
@@ -37,8 +38,7 @@ MOST_LISTED = 1000
 log = logging.getLogger(__name__)
 
 
-@dataclass
-class ListingCounts:
+class ListingCounts(Struct):
     """What the lists brought, since the start."""
 
     malformed: int = 0

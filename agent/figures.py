@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from agent.clock import Clock
 from agent.ledger import Ledger, damaged_ledgers
@@ -24,8 +25,7 @@ STATE_LOOK = 15.0
 once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
+class Figures(Struct, frozen=True):
     """The ledger at one moment."""
 
     queue: QueueCounts
@@ -73,8 +73,7 @@ class LedgerFigures:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class StateView:
+class StateView(Struct, frozen=True):
     """The state directory at one moment."""
 
     damaged: tuple[str, ...]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from agent.boards.events import LineState
 from agent.boards.link import LinkView
@@ -26,8 +27,7 @@ the minute, so on a disk that has filled up once the room always moves a little 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Situation:
+class Situation(Struct, frozen=True):
     """All that health is judged by; read-only views of the parts."""
 
     links: tuple[LinkView, ...]

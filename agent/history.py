@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from agent.clock import EARLIEST_TRUE_TIME
 from agent.config_text import Unreadable, read_bounded
@@ -32,8 +31,7 @@ _Count = Annotated[int, Meta(ge=0, le=2**53)]
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(Struct, frozen=True):
     """The queue as a slot began, or as the agent first saw it within the slot."""
 
     slot: int
@@ -53,7 +51,7 @@ class Sample:
         return self.records + self.recordings
 
 
-class _Saved(msgspec.Struct, frozen=True):
+class _Saved(Struct, frozen=True):
     samples: list[tuple[_Moment, _Count, _Count, _Count, _Count]]
     """In the order of the fields of `Sample`."""
 

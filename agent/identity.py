@@ -10,11 +10,11 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import psutil
+from msgspec import Struct
 
 from agent.settings import Identity
 
@@ -41,8 +41,7 @@ class Address(Protocol):
         """The address as text."""
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
+class Places(Struct, frozen=True):
     """Where the kernel tells of its interfaces; tests hand in folders of their own."""
 
     interfaces: Path = Path("/sys/class/net")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 FILE_NAME = "lock"
 
@@ -46,8 +47,7 @@ class InstanceLock:
         os.close(self._descriptor)
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
+class Holder(Struct, frozen=True):
     """Who holds a state directory."""
 
     pid: int | None

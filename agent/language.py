@@ -11,10 +11,11 @@ calls of `say`, `count`, `marked`, `said` and `counted`, so the messages in thes
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from agent.text import printable
 
@@ -33,13 +34,12 @@ MOST_VALUE = 400
 _NO_LOCALE = frozenset({"C", "POSIX"})
 
 
-@dataclass(frozen=True, slots=True)
-class Language:
+class Language(Struct, frozen=True, eq=False):
     """One language to write in."""
 
     code: str = "en"
     """`en` or `zh_CN`."""
-    catalogue: NullTranslations | None = field(default=None, repr=False, compare=False)
+    catalogue: NullTranslations | None = None
     """None: messages stay as they stand in the code."""
 
     def say(self, message: str, /, **values: object) -> str:

@@ -9,9 +9,10 @@ import json
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
+
+from msgspec import Struct
 
 MOST_EXCEPTION = 16 * 1024
 """Bytes of a traceback in JSON. journald cuts what is longer than LineMax=, 48 KiB, into several
@@ -26,8 +27,7 @@ _PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (log
 """syslog's numbers, as sd-daemon(3) gives them, by the lowest level that each stands for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """One thing to be said; every text in it is printable and bounded."""
 
     moment: float
@@ -52,8 +52,7 @@ class Format(Protocol):
         """Return the line, or lines, each with its line feed."""
 
 
-@dataclass(frozen=True, slots=True)
-class TextFormat:
+class TextFormat(Struct, frozen=True):
     """For people: a traceback has lines of its own."""
 
     journal: bool
@@ -72,8 +71,7 @@ class TextFormat:
         return f"{now} {_level_name(line.level):7} "
 
 
-@dataclass(frozen=True, slots=True)
-class JsonFormat:
+class JsonFormat(Struct, frozen=True):
     """For programs: one object a line, in ASCII, so that no stream's encoding can break it."""
 
     journal: bool

@@ -14,9 +14,11 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal, TextIO
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from agent.log_lines import Format, JsonFormat, Line, TextFormat
 from agent.text import masked_phone, printable
@@ -37,8 +39,7 @@ FORMATS: Mapping[str, Callable[[bool], Format]] = MappingProxyType(
 """By `log.format`; each is told whether it writes to the journal."""
 
 
-@dataclass(frozen=True, slots=True)
-class Phones:
+class Phones(Struct, frozen=True):
     """How phone numbers are written where people read them; handed to the parts that name some."""
 
     full: bool = False
@@ -48,8 +49,7 @@ class Phones:
         return printable(phone if self.full else masked_phone(phone))
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(Struct, frozen=True):
     """What a failure said again while its window lasted."""
 
     logger: str
@@ -60,8 +60,7 @@ class Said:
     """How long the window lasted."""
 
 
-@dataclass(slots=True)
-class _Heard:
+class _Heard(Struct):
     began: float
     times: int = 0
 
@@ -175,8 +174,7 @@ class LineHandler(logging.Handler):
         self._stream.flush()
 
 
-@dataclass(frozen=True, slots=True)
-class Log:
+class Log(Struct, frozen=True):
     """The log as it was set up."""
 
     phones: Phones

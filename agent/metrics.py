@@ -8,8 +8,9 @@ nothing after a sample's value. docs/metrics.md has the same table for people.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from agent import __version__
 from agent.calls import Direction
@@ -23,8 +24,7 @@ Labelled = tuple[tuple[object, ...], float | None]
 _DIRECTIONS = {Direction.IN: "in", Direction.OUT: "out", Direction.UNKNOWN: "unknown"}
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
+class Metric(Struct, frozen=True):
     """One line of the table of metrics."""
 
     name: str

@@ -6,7 +6,8 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from agent.clock import Clock
 
@@ -92,8 +93,7 @@ class Nudge:
             self._nudges.get_nowait()
 
 
-@dataclass(frozen=True, slots=True)
-class PartView:
+class PartView(Struct, frozen=True):
     """A part as the health check sees it."""
 
     name: str

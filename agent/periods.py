@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 JITTER = 0.2
 """Part of the interval by which it may come earlier, drawn anew each time: whatever brought many
@@ -31,8 +32,7 @@ class Period:
         return self.interval * (1 - JITTER * self._draw())
 
 
-@dataclass(slots=True)
-class _Due:
+class _Due(Struct):
     """When one of several is next due; monotonic seconds."""
 
     period: Period

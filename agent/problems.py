@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from agent.language import marked
 
@@ -19,8 +20,7 @@ class Health(StrEnum):
     """Recordings or calls may be lost."""
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(Struct, frozen=True):
     """One line of the table of problems."""
 
     health: Health
@@ -114,8 +114,7 @@ KINDS: dict[str, Kind] = {
 to do. The same table stands in the README."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """Something that is wrong just now."""
 
     code: str
@@ -125,8 +124,7 @@ class Finding:
     """What is so; a `Said` where it can be told in another language."""
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """A finding with its time, as the status file shows it."""
 
     code: str

@@ -12,8 +12,9 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from agent.language import said
 from agent.settings import FUNCTION_NAME
@@ -41,8 +42,7 @@ def is_program_name(name: str) -> bool:
     return FUNCTION_NAME.fullmatch(name) is not None
 
 
-@dataclass(frozen=True, slots=True)
-class ProgramDirectory:
+class ProgramDirectory(Struct, frozen=True):
     """The folder that holds the programs."""
 
     path: Path

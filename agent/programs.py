@@ -15,8 +15,9 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from agent.clock import Clock
 from agent.excerpts import Excerpt
@@ -63,8 +64,7 @@ class NotStarted(Exception):
     """A program could not be started; says why, in words."""
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(Struct, frozen=True):
     """What to run."""
 
     words: Sequence[str]
@@ -77,8 +77,7 @@ class Command:
     """Further variables of its environment."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True):
     """How a program ended."""
 
     status: int | None

@@ -7,12 +7,12 @@ import json
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec import Struct
 
 from agent import __version__
 from agent.boards.events import LineState
@@ -45,8 +45,7 @@ NOT_KNOWN = marked("not known yet")
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(Struct, frozen=True):
     """All that the status file tells."""
 
     url: str

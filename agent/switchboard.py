@@ -8,8 +8,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
 from types import MappingProxyType
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from agent.boards.events import BoardHello, ChannelState, DialAnswer, Event, LineState, Peer
 from agent.call_times import in_this_boot
@@ -26,8 +28,7 @@ or is none, says HELLO hundreds of times a second."""
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelView:
+class ChannelView(Struct, frozen=True):
     """One port as it is now."""
 
     channel: int
@@ -39,8 +40,7 @@ class ChannelView:
     talking_since: Stamp | None
 
 
-@dataclass(frozen=True, slots=True)
-class CallCounts:
+class CallCounts(Struct, frozen=True):
     """Calls in figures, since the switchboard was made."""
 
     ended: Mapping[Direction, int]

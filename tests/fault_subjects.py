@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import threading
 from abc import ABC, abstractmethod
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from agent.boards.events import ChannelState, LineState
 from agent.delivery.recordings import RecordingLane

@@ -14,8 +14,9 @@ import sqlite3
 import sys
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from agent.calls import Call, Direction
 from agent.clock import Stamp, SystemClock

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from agent.simulation.booking import BookedFile, BookedRecord
 from agent.simulation.demo_account import Account, HeldFile, MadeRecording, settle

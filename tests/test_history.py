@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import stat
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from agent.history import DAY, SLOT, History, Sample, sample_of
 from tests.clocks import NOON, HandClock

@@ -7,13 +7,13 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import xxhash
+from msgspec.structs import replace
 
 from agent.calls import Call, Direction
 from agent.clock import Stamp, SystemClock, TrustedClock

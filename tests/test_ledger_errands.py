@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from agent.ledger import Ledger
 from agent.ledger.errands import DIAL, FUNCTION, MOST_FINISHED, MOST_WAITING, Order
@@ -40,7 +40,7 @@ def test_an_errand_is_read_as_it_was_written_across_a_restart(
     with ledger_in(tmp_path, clock) as ledger:
         (errand,) = ledger.errands.unfinished(order.kind)
         assert errand.id == number
-        for name in Order.__dataclass_fields__:
+        for name in Order.__struct_fields__:
             assert getattr(errand, name) == getattr(order, name)
         assert (errand.state, errand.outcome, errand.created) == (
             "waiting for its channel",

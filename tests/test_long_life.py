@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from agent.simulation.long_life_measures import HEADING, MIB, POINTS, Measure, growth
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.calls import Direction
-from agent.recordings.names import NOTHING, NameFacts, RecordingNames, display_name
+from agent.recordings.names import NOTHING, NameFacts, Places, RecordingNames, display_name
 
 DEFAULT = "{start:%Y%m%d-%H%M%S}_{channel}_{direction}_{phone}"
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -31,7 +31,12 @@ def unix(*moment: int, zone: ZoneInfo = SHANGHAI) -> float:
 def test_the_default_pattern_reads_the_whole_name() -> None:
     start = unix(2026, 3, 9, 10, 11, 12)
     assert facts("20260309-101112_3_in_13800138000.wav") == NameFacts(
-        start=start, channel=3, direction=Direction.IN, phone="13800138000", starts=(start,)
+        start=start,
+        channel=3,
+        direction=Direction.IN,
+        phone="13800138000",
+        starts=(start,),
+        places=Places(phone=(21, 32), times=((0, 15),)),
     )
 
 

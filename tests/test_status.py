@@ -8,13 +8,13 @@ import re
 import threading
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from agent import __version__
 from agent.boards.events import LineState, Peer

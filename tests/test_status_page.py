@@ -6,12 +6,12 @@ import base64
 import hashlib
 import re
 import time
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from agent.boards.events import LineState
 from agent.boards.link import LinkView

@@ -7,10 +7,10 @@ import re
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from agent.boards.events import Peer
 from agent.history import SLOT

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from agent.simulation.booking import BookedFile, BookedRecord
 from agent.simulation.demo_account import HeldFile, MadeRecording

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Sized
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from agent.boards.driver import DialRefused
 from agent.boards.events import DialAnswer
@@ -14,8 +15,7 @@ MOST_ORDERS = 32
 """Orders to dial that may wait for the thread, which takes them within a second."""
 
 
-@dataclass(frozen=True, slots=True)
-class DialOrder:
+class DialOrder(Struct, frozen=True):
     """A number to be dialled on a port."""
 
     channel: int

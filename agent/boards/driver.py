@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import entry_points
 from typing import ClassVar
+
+from msgspec import Struct, field
 
 from agent.boards.events import Event
 from agent.language import Said, marked, said
@@ -52,8 +53,7 @@ class BadOption(ValueError):
         """What stood there and what would be accepted, in words."""
 
 
-@dataclass(frozen=True, slots=True)
-class BoardOptions:
+class BoardOptions(Struct, frozen=True):
     """What a driver is told about its board."""
 
     serial: int

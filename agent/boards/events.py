@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
+
+from msgspec import Struct
 
 
 class LineState(IntEnum):
@@ -25,8 +26,7 @@ class Peer(IntEnum):
     INCOMING = 2
 
 
-@dataclass(frozen=True, slots=True)
-class BoardHello:
+class BoardHello(Struct, frozen=True):
     """The board introduces itself, after power-up or when asked."""
 
     serial: int
@@ -35,8 +35,7 @@ class BoardHello:
     firmware: str
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelState:
+class ChannelState(Struct, frozen=True):
     """A port's state: said on each change, and for every port when the board is asked."""
 
     channel: int
@@ -56,8 +55,7 @@ class ChannelState:
     there goes on."""
 
 
-@dataclass(frozen=True, slots=True)
-class DialAnswer:
+class DialAnswer(Struct, frozen=True):
     """What became of an order to dial."""
 
     channel: int

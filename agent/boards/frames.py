@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from binascii import crc_hqx
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 MOST_BYTES = 128
 """Length of the longest line, from `$` to the line feed (SERIAL.md 1)."""
@@ -26,8 +27,7 @@ _FIELD = re.compile(r"[\x20-\x7e]*")
 _RESERVED = frozenset("$*,")
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(Struct, frozen=True):
     """One good line: what kind it is and what its fields hold."""
 
     type: str

@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from agent.boards.dial_orders import DialOrders
 from agent.boards.driver import DialRefused, Driver
@@ -38,8 +40,7 @@ TURN_LONGEST = 30.0
 """Seconds that one turn may take beyond its wait: a stuck write, a ledger on slow flash."""
 
 
-@dataclass(frozen=True, slots=True)
-class LinkView:
+class LinkView(Struct, frozen=True):
     """How a link is, for the status file."""
 
     serial: int

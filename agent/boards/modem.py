@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import ClassVar
+
+from msgspec import Struct
 
 from agent.boards.caller_id import MOST_PHONE, BadPacket, is_packet, packet_number
 from agent.boards.driver import BoardOptions, DialRefused, Driver, OptionValue
@@ -55,8 +56,7 @@ class _Kind(Enum):
     HANG_UP = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class _Command:
+class _Command(Struct, frozen=True):
     """The command that is under way."""
 
     kind: _Kind

@@ -6,7 +6,7 @@ state machine with a clock handed in.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from agent.boards.caller_id import MOST_PHONE, CallerId
 from agent.boards.events import ChannelState, Event, LineState, Peer

@@ -11,7 +11,8 @@ No input or output: bytes in, pieces out.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 MOST_LINE = 600
 """Bytes of a line: a whole MDMF packet in hexadecimal digits has 516."""
@@ -19,8 +20,7 @@ DLE = 0x10
 _LINE_ENDS = b"\r\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """One line, not empty."""
 
     text: str
@@ -28,8 +28,7 @@ class Line:
     raw: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Code:
+class Code(Struct, frozen=True):
     """One DLE code."""
 
     letter: str

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from agent.boards.driver import OptionValue
 from agent.boards.options import choice, known, seconds, yes_or_no
@@ -11,8 +12,7 @@ from agent.boards.options import choice, known, seconds, yes_or_no
 KEYS = ("ring_cadence", "caller_id", "handset", "extension_off_hook", "hang_up_after")
 
 
-@dataclass(frozen=True, slots=True)
-class ModemOptions:
+class ModemOptions(Struct, frozen=True):
     """What a modem can't be asked."""
 
     ring_cadence: float = 6.0

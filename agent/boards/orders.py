@@ -6,8 +6,10 @@ No input or output, and no clock: every call is told the time.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from agent.boards.events import DialAnswer
 from agent.boards.frames import frame
@@ -30,8 +32,7 @@ REFUSALS: dict[int, tuple[str, bool]] = {
 NO_ANSWER = "the board did not answer"
 
 
-@dataclass(frozen=True, slots=True)
-class _Order:
+class _Order(Struct, frozen=True):
     kind: Kind
     channel: int
     line: bytes

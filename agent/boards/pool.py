@@ -7,7 +7,8 @@ the links' views become one.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from agent.boards.events import ChannelState, DialAnswer, Event
 from agent.boards.link import LinkView

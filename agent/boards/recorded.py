@@ -14,9 +14,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
+
+from msgspec import Struct
 
 VERSION = 1
 MOST_LINE = 64 * 1024
@@ -27,8 +28,7 @@ class BadRecording(Exception):
     """The file can't be played; the message says why, and on which line."""
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
+class Heard(Struct, frozen=True):
     """The bytes of one read."""
 
     at: float

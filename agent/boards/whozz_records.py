@@ -21,7 +21,8 @@ decide where an empty number leaves a gap. Nothing is dated by a record: the gat
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from agent.boards.events import Peer
 
@@ -56,8 +57,7 @@ _DIALLED = re.compile(r"[0-9*#]+")
 _PEERS = {"I": Peer.INCOMING, "O": Peer.OUTGOING}
 
 
-@dataclass(frozen=True, slots=True)
-class CallRecord:
+class CallRecord(Struct, frozen=True):
     """A call begins or ends."""
 
     line: int
@@ -73,8 +73,7 @@ class CallRecord:
     """False: cut short, or with more bytes than it should have."""
 
 
-@dataclass(frozen=True, slots=True)
-class Detail:
+class Detail(Struct, frozen=True):
     """R first ring, F off hook, N on hook, H hook flash."""
 
     line: int
@@ -83,8 +82,7 @@ class Detail:
     whole: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(Struct, frozen=True):
     """The answer to `V`: firmware, each option's letter as it is set, number of the first line."""
 
     firmware: str

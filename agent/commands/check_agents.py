@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from agent.commands.findings import Device, Finding
 from agent.language import said
@@ -15,8 +16,7 @@ MOST_COMMAND = 4096
 """Bytes read of a process's command line."""
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
+class Places(Struct, frozen=True):
     """Where the system tells of processes and services; tests hand in folders of their own."""
 
     processes: Path = Path("/proc")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import serial
+from msgspec import Struct
 
 from agent.boards.driver import BoardOptions, Driver, baudrate, find_driver, parted
 from agent.boards.events import BoardHello
@@ -109,8 +109,7 @@ def _check_board(board: Board, device: Device) -> Iterator[Finding]:
     yield from _told_findings(heard, name)
 
 
-@dataclass(frozen=True, slots=True)
-class _Heard:
+class _Heard(Struct, frozen=True):
     frames: int
     bad_frames: int
     hello: BoardHello | None

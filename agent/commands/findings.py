@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from agent.clock import Clock
 from agent.commands.status_file import Seen
@@ -14,8 +14,7 @@ MOST_TEXT = 600
 """Characters of a finding; a path, a reason and a sentence fit."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """One thing looked at."""
 
     text: str
@@ -40,8 +39,7 @@ class Finding:
         return f"ok  {text}" if self.well else f"!!  {text} → {advice}"
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
+class Device(Struct, frozen=True):
     """What the checks look at."""
 
     settings: Settings

@@ -8,8 +8,9 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from agent.boards.driver import BoardOptions, Driver, baudrate, find_driver
 from agent.boards.events import BoardHello, ChannelState, DialAnswer, Event, LineState, Peer
@@ -50,8 +51,7 @@ STYLES = {
 """Colour of a line, by its kind or the state it tells of."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(Struct, frozen=True):
     """One line of the view."""
 
     style: str

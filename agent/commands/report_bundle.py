@@ -8,8 +8,9 @@ import os
 import stat
 import tarfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 MOST_MEMBER = 1024 * 1024
 """Bytes of one member: what is longer is cut. All of them together fit into the box's memory."""
@@ -21,8 +22,7 @@ CUT_END = "\n[cut: the rest does not fit into this bundle]\n"
 CUT_BEGINNING = "[cut: what was before does not fit into this bundle]\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(Struct, frozen=True):
     """One file of the bundle."""
 
     name: str

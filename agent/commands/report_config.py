@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from msgspec import Meta
+from msgspec import Meta, Struct, field
 from msgspec.structs import fields
 
 from agent.commands.report_scrub import REMOVED
@@ -46,8 +45,7 @@ _KEYED = re.compile(
 )
 
 
-@dataclass(slots=True)
-class ShownConfiguration:
+class ShownConfiguration(Struct):
     """Walks a configuration once; then `secrets` holds what no text of the bundle may hold."""
 
     environment: Mapping[str, str]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import yaml
+from msgspec import Struct
 
 from agent.clock import Clock
 from agent.commands import check, report_system
@@ -43,8 +43,7 @@ class Missing(Exception):
     """A member can't be made; the message says why and what helps."""
 
 
-@dataclass(frozen=True, slots=True)
-class Gateway:
+class Gateway(Struct, frozen=True):
     """What the bundle is about, as far as the configuration tells."""
 
     path: Path

@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TextIO
 
+from msgspec import Struct
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.measure import Measurement
@@ -24,8 +24,7 @@ WIDTH_OF_A_FILE = 100
 """Columns where the output is no terminal: a pipe, a file, a ticket."""
 
 
-@dataclass(frozen=True, slots=True)
-class Signs:
+class Signs(Struct, frozen=True):
     """The signs that pictures are made of."""
 
     arrow: str
@@ -43,8 +42,7 @@ UNICODE = Signs("→", "●", "✓", "✗", "█", "░", box.ROUNDED, box.SIMPL
 ASCII = Signs("->", "*", "ok", "!!", "#", ".", box.ASCII, _ASCII_LINE)
 
 
-@dataclass(frozen=True, slots=True)
-class Flowing:
+class Flowing(Struct, frozen=True):
     """A text that is broken into lines as its language is: Chinese between any two characters."""
 
     text: str

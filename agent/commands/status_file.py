@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
 
 import msgspec
+from msgspec import Struct
 
 from agent.config_text import Unreadable, read_bounded
 from agent.language import Language, Said, marked, said, text_of
@@ -177,8 +177,7 @@ class NoStatus(Exception):
     exit_status = EXIT_NO_DAEMON
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """One look at the status file."""
 
     content: bytes

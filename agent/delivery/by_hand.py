@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from agent.ledger import Ledger
 from agent.ledger.rows import SENDABLE, QueueItem, State
@@ -12,8 +13,7 @@ MOST_NAME = 200
 """Characters of a name that is looked for; a callid has some twenty."""
 
 
-@dataclass(frozen=True, slots=True)
-class TriedAgain:
+class TriedAgain(Struct, frozen=True):
     """What is due at once."""
 
     count: int

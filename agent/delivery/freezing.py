@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from agent.calls import Call, Direction
 from agent.clock import EARLIEST_TRUE_TIME, Clock, Stamp, TrustedClock

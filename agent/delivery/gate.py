@@ -9,8 +9,9 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from agent.clock import Clock
 from agent.language import joined
@@ -34,8 +35,7 @@ class Shut(StrEnum):
     """Of one lane (`pace.py`): the platform refuses whatever the lane sends."""
 
 
-@dataclass(frozen=True, slots=True)
-class GateView:
+class GateView(Struct, frozen=True):
     """The platform as the gate knows it."""
 
     shut: Shut | None

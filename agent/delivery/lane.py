@@ -10,8 +10,9 @@ import random
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
+
+from msgspec import Struct
 
 from agent.clock import Clock
 from agent.delivery.bells import Bells
@@ -64,8 +65,7 @@ class Item(Protocol):
 ItemType = TypeVar("ItemType", bound=Item)
 
 
-@dataclass(frozen=True)
-class Surroundings:
+class Surroundings(Struct, frozen=True):
     """What all lanes have in common."""
 
     ledger: Ledger

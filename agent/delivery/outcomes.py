@@ -7,8 +7,9 @@ sending until somebody mends the configuration. Nothing is ever given up.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from agent.delivery.gate import Gate, Shut
 from agent.platform.failures import FailureKind, PlatformFailure
@@ -40,8 +41,7 @@ class Remedy(StrEnum):
     LOOK_AGAIN = "the file is looked at again"
 
 
-@dataclass(frozen=True, slots=True)
-class Meaning:
+class Meaning(Struct, frozen=True):
     """One line of the table; what happened, in words, is the failure's own message."""
 
     blame: Blame

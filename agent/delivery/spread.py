@@ -11,7 +11,8 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from agent.clock import Clock
 
@@ -30,8 +31,7 @@ LONGEST = 3600.0
 carries it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Usual:
+class Usual(Struct, frozen=True):
     """What a gateway asks of the platform on any day."""
 
     periodic: float

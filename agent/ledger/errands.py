@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from agent.clock import Clock, Stamp
 from agent.ledger.rows import DialCounts, Errand, ErrandState
@@ -24,8 +25,7 @@ _COLUMNS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Struct, frozen=True):
     """What an entry of the platform's lists asks for."""
 
     kind: str

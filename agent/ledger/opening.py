@@ -6,9 +6,10 @@ import contextlib
 import os
 import random
 import sqlite3
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
+
+from msgspec import Struct
 
 from agent.clock import EARLIEST_TRUE_TIME, Clock
 from agent.language import said
@@ -40,8 +41,7 @@ LARGEST_LOG = 4 * 1024**2
 changes are written back as one; it is read through at a start after a power cut."""
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(Struct, frozen=True):
     """An open ledger file, and what happened on the way."""
 
     store: Store

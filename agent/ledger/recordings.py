@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from agent.clock import EARLIEST_TRUE_TIME, Clock
 from agent.ledger.deliveries import DeliveryBook
@@ -17,8 +18,7 @@ FileKey = tuple[str, int, int]
 """Path below the recording directory, size in bytes, modification time in nanoseconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class NewRecording:
+class NewRecording(Struct, frozen=True):
     """A finished file as it was found and judged."""
 
     relative: str

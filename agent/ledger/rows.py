@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
+
+from msgspec import Struct
 
 from agent.calls import Call, Direction
 from agent.clock import Stamp
@@ -54,8 +55,7 @@ class ErrandState(StrEnum):
     UNKNOWN = "unknown function"
 
 
-@dataclass(frozen=True, slots=True)
-class StoredCall:
+class StoredCall(Struct, frozen=True):
     """A call with the number under which its record goes."""
 
     id: int
@@ -74,8 +74,7 @@ class StoredCall:
         return self.found_over is not None
 
 
-@dataclass(frozen=True, slots=True)
-class RecordToSend:
+class RecordToSend(Struct, frozen=True):
     """A call whose record is due."""
 
     stored: StoredCall
@@ -90,8 +89,7 @@ class RecordToSend:
     """Wall time at which it began to wait."""
 
 
-@dataclass(frozen=True, slots=True)
-class RecordingToSend:
+class RecordingToSend(Struct, frozen=True):
     """A finished file whose record is booked."""
 
     id: int
@@ -107,8 +105,7 @@ class RecordingToSend:
     """Wall time at which it began to wait."""
 
 
-@dataclass(frozen=True, slots=True)
-class KnownFile:
+class KnownFile(Struct, frozen=True):
     """A file as the ledger knows it."""
 
     id: int
@@ -120,8 +117,7 @@ class KnownFile:
     digest: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class DeliveredRecording:
+class DeliveredRecording(Struct, frozen=True):
     """A recording that the platform holds and whose file is still here."""
 
     id: int
@@ -132,8 +128,7 @@ class DeliveredRecording:
     """Wall time of the delivery."""
 
 
-@dataclass(frozen=True, slots=True)
-class QueueCounts:
+class QueueCounts(Struct, frozen=True):
     """The queue in figures (INTERFACES.md, status file)."""
 
     records_waiting: int
@@ -149,8 +144,7 @@ class QueueCounts:
     """Recordings whose file is gone before it was delivered."""
 
 
-@dataclass(frozen=True, slots=True)
-class QueueItem:
+class QueueItem(Struct, frozen=True):
     """One waiting item, for people."""
 
     id: int
@@ -171,8 +165,7 @@ class QueueItem:
     verdict: str
 
 
-@dataclass(frozen=True, slots=True)
-class Errand:
+class Errand(Struct, frozen=True):
     """A call to place or a function to run."""
 
     id: int
@@ -203,8 +196,7 @@ _OF_FUNCTIONS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class DialCounts:
+class DialCounts(Struct, frozen=True):
     """Calls to place, in figures (INTERFACES.md, status file)."""
 
     waiting: int

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+
+from msgspec import Struct
 
 from agent.history import DAY, SLOT, Sample
 from agent.page.markup import Pen, grouped
@@ -16,8 +17,7 @@ _LEAST_SHOWN = 2.0
 """Percent of a drawing's height that a figure above zero fills: one call is to be seen."""
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(Struct, frozen=True):
     """One slot of the day that ends now."""
 
     place: int

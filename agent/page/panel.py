@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from html import escape
 from typing import Any
+
+from msgspec import Struct
 
 from agent.boards.events import LineState, Peer
 from agent.language import marked
 from agent.page.markup import SINCE, Pen, icon
 
 
-@dataclass(frozen=True, slots=True)
-class Lamp:
+class Lamp(Struct, frozen=True):
     """How a port looks in one of its states: told apart by shape and word, not by colour alone."""
 
     style: str

@@ -11,10 +11,10 @@ import http.client
 import socket
 import ssl
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import requests
 import urllib3.exceptions
+from msgspec import Struct
 from urllib3.util.ssl_match_hostname import CertificateError
 
 from agent.language import marked, said
@@ -110,8 +110,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         waiting += [*cause.args, getattr(cause, "reason", None), cause.__cause__, cause.__context__]
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
+class _Row(Struct, frozen=True):
     types: tuple[type[BaseException], ...]
     kind: FailureKind
     words: Callable[[BaseException, Line, float], str]

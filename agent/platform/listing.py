@@ -11,11 +11,11 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
+from msgspec import Struct
 
 from agent.platform.answers import integer
 from agent.text import printable
@@ -39,8 +39,7 @@ _MOST_WRITTEN_PHONE = 64
 """Characters of a phone number with its spaces and dashes."""
 
 
-@dataclass(frozen=True, slots=True)
-class CallToPlace:
+class CallToPlace(Struct, frozen=True):
     """Status 0: dial `phone` on port `channel`."""
 
     channel: int
@@ -55,8 +54,7 @@ class CallToPlace:
         return _key("call", self.channel, self.serial, self.phone)
 
 
-@dataclass(frozen=True, slots=True)
-class FunctionMessage:
+class FunctionMessage(Struct, frozen=True):
     """Status 51: a function to run, by name."""
 
     name: str
@@ -74,8 +72,7 @@ class FunctionMessage:
         return _key("function", self.name, self.parameters, *where)
 
 
-@dataclass(frozen=True, slots=True)
-class OtherEntry:
+class OtherEntry(Struct, frozen=True):
     """A status whose meaning is not known (1, 2, …): listed, not acted on."""
 
     status: int
@@ -93,8 +90,7 @@ class OtherEntry:
 Entry = CallToPlace | FunctionMessage | OtherEntry
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(Struct, frozen=True):
     """What one answer listed."""
 
     entries: tuple[Entry, ...] = ()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import http.client
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import requests
 import urllib3.exceptions
+from msgspec import Struct
 
 from agent import __version__
 from agent.clock import Clock
@@ -36,8 +36,7 @@ if TYPE_CHECKING:
     """Read undecoded."""
 
 
-@dataclass(frozen=True, slots=True)
-class HttpAnswer:
+class HttpAnswer(Struct, frozen=True):
     """An HTTP answer whose body, where it is 2xx, was read whole."""
 
     status: int

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from urllib.parse import quote_plus
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+
+class Answer(Struct, frozen=True):
     """A JSON object of the platform, taken leniently in types (PROTOCOL.md 1, 2)."""
 
     status: int
@@ -27,8 +27,7 @@ class Answer:
     """`data` as decoded, for `listing.read_listing`; None where there was none."""
 
 
-@dataclass(frozen=True, slots=True)
-class RecordFields:
+class RecordFields(Struct, frozen=True):
     """A finished call as `cmd=upload` reports it (PROTOCOL.md 2.2)."""
 
     satellite: str

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from agent.clock import Stamp
 from agent.recordings.names import NameFacts
@@ -14,8 +15,7 @@ MOST_CANDIDATES = 5000
 """Files looked after at once, more than 32 boards have ports (3168); the next scan finds more."""
 
 
-@dataclass(slots=True)
-class Candidate:
+class Candidate(Struct):
     """A file that may still grow."""
 
     file: SeenFile

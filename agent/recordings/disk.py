@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from types import MappingProxyType
+
+from msgspec import Struct
 
 from agent.language import Said, said
 from agent.system_words import system_words
@@ -30,8 +31,7 @@ class DiskStatus(IntEnum):
     FULL = -4
 
 
-@dataclass(frozen=True, slots=True)
-class Disk:
+class Disk(Struct, frozen=True):
     """One look at the disk; the figures are 0 where there is no disk to measure."""
 
     percent: int
@@ -44,8 +44,7 @@ class Disk:
     """What is wrong, in words that can be told in another language; empty where nothing is."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Expected:
+class _Expected(Struct, frozen=True):
     """A file system that should be there."""
 
     mount_point: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from agent.clock import Clock
 from agent.recordings.disk import Disk, DiskStatus, look, measured, room_left
@@ -14,8 +15,7 @@ LOOK_AGAIN = 30.0
 such as an entry of fstab for a mount that is not there, is seen so late at most."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
+class _Seen(Struct, frozen=True):
     """A directory whose disk was looked at in full, and found sound."""
 
     marks: tuple[int, ...]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+
+from msgspec import Struct
 
 from agent.recordings.files import Identity
 from agent.recordings.verdict import Verdict
@@ -14,8 +15,7 @@ from agent.recordings.verdict import Verdict
 PROC = Path("/proc")
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """What is known of a file when the question is asked."""
 
     verdict: Verdict

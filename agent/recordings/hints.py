@@ -6,9 +6,9 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from msgspec import Struct, field
 from watchdog.events import (
     DirCreatedEvent,
     DirDeletedEvent,
@@ -38,8 +38,7 @@ EVENTS: list[type[FileSystemEvent]] = [
 """Modifications are left out: a recorder makes fifty a second, and closes the file at the end."""
 
 
-@dataclass(slots=True)
-class Hints:
+class Hints(Struct):
     """What was hinted since the last look."""
 
     files: dict[str, bool] = field(default_factory=dict)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from agent.language import said
 from agent.recordings.audio import Audio, inspect
@@ -20,8 +21,7 @@ LONGEST_WAIT = 30.0
 """Seconds between looks at a file that keeps growing; its close is an event, so this is a net."""
 
 
-@dataclass(frozen=True, slots=True)
-class FinishedFile:
+class FinishedFile(Struct, frozen=True):
     """A file that no one writes to any more."""
 
     relative: str
@@ -31,8 +31,7 @@ class FinishedFile:
     facts: NameFacts
 
 
-@dataclass(slots=True)
-class Judgement:
+class Judgement(Struct):
     """What became of the candidates that were looked at."""
 
     finished: list[tuple[Candidate, FinishedFile]] = field(default_factory=list)

@@ -6,8 +6,9 @@ What was told before is asked of the ledger, so nothing here must survive.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from agent.clock import Clock, Stamp
 from agent.language import said, text_of
@@ -24,8 +25,7 @@ AGAIN_SECONDS = 5.0
 """After the ledger refused: when the same is tried again."""
 
 
-@dataclass(frozen=True, slots=True)
-class GrowingFile:
+class GrowingFile(Struct, frozen=True):
     """A recording that was seen and is not finished."""
 
     relative: str

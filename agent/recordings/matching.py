@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from agent.calls import Direction
 from agent.recordings.judging import FinishedFile
@@ -26,8 +28,7 @@ CHANNEL_UNSAID = 1
 2.2 `channel`: from 1), and most gateways that have only one leave it out of their names."""
 
 
-@dataclass(frozen=True, slots=True)
-class CallSpan:
+class CallSpan(Struct, frozen=True):
     """A call, as far as matching needs it."""
 
     call_id: int
@@ -43,8 +44,7 @@ class CallSpan:
     """UNIX seconds: nobody heard its end, and here it was found over; None: its end was heard."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(Struct, frozen=True):
     """A recording, as far as matching needs it."""
 
     facts: NameFacts
@@ -93,8 +93,7 @@ class Recorded:
         return end - start if 0 <= end - start <= LONGEST_DURATION else 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class OwnCall:
+class OwnCall(Struct, frozen=True):
     """The record of a recording that belongs to no known call."""
 
     board: int | None
@@ -109,8 +108,7 @@ class OwnCall:
     """Seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Fit:
+class _Fit(Struct, frozen=True):
     call: CallSpan
     overlap: float
     """Seconds; below 0: the gap between the two."""

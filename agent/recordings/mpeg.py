@@ -10,9 +10,10 @@ Source: ISO/IEC 11172-3 and 13818-3 (frames), id3.org's ID3v2.4 structure (tags)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from io import BytesIO
 from typing import BinaryIO
+
+from msgspec import Struct
 
 from agent.recordings.verdict import Audio, Verdict, empty, foreign
 
@@ -42,8 +43,7 @@ _RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 
 """Samples a second by index, by the header's version bits."""
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(Struct, frozen=True):
     """One frame's header."""
 
     version: int

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from functools import lru_cache
 from posixpath import splitext
 from types import MappingProxyType
+
+from msgspec import Struct
 
 from agent.calls import Direction
 from agent.recordings.patterns import UNIX_SECONDS, Pattern, compile_pattern
@@ -57,8 +58,7 @@ _DATE = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
+class Places(Struct, frozen=True):
     """Where in a path things stand: their first character and the one behind their last."""
 
     phone: tuple[int, int] | None = None
@@ -69,8 +69,7 @@ class Places:
 NOWHERE = Places()
 
 
-@dataclass(frozen=True, slots=True)
-class NameFacts:
+class NameFacts(Struct, frozen=True):
     """What one name says; None where it says nothing."""
 
     start: float | None = None
@@ -85,14 +84,13 @@ class NameFacts:
     """Seconds."""
     starts: tuple[float, ...] = ()
     """All readings of the start: two in the hour that summer time repeats or leaves out."""
-    places: Places = field(default=NOWHERE, compare=False, repr=False)
+    places: Places = NOWHERE
 
 
 NOTHING = NameFacts()
 
 
-@dataclass(slots=True)
-class _Fitted:
+class _Fitted(Struct):
     """A name as a pattern fits it; what it says is read once it is asked for."""
 
     said: Mapping[str, str | None]

@@ -7,8 +7,9 @@ takes arbitrary text, so a hostile file name costs no more than a few thousand s
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from types import MappingProxyType
+
+from msgspec import Struct
 
 from agent.language import Said, said
 
@@ -63,8 +64,7 @@ UNIX_SECONDS = "%s"
 _TOKEN = re.compile(r"(\{\{|\}\}|\{[^{}]*\}|\{|\})")
 
 
-@dataclass(frozen=True, slots=True)
-class Pattern:
+class Pattern(Struct, frozen=True):
     """One pattern, ready for use."""
 
     text: str

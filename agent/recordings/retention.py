@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+
+from msgspec import Struct
 
 from agent.recordings.files import NotARecording, folder_of
 
@@ -19,8 +20,7 @@ MOST_AT_ONCE = 500
 """Files in one answer; what remains is due at the next question."""
 
 
-@dataclass(frozen=True, slots=True)
-class DeliveredFile:
+class DeliveredFile(Struct, frozen=True):
     """A recording whose delivery is durable in the ledger."""
 
     relative: str
@@ -31,8 +31,7 @@ class DeliveredFile:
     recording_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class Space:
+class Space(Struct, frozen=True):
     """Room on the recordings' file system, in bytes."""
 
     free: int

@@ -13,9 +13,10 @@ EBU Tech 3306 and ITU-R BS.2088 (RF64, BW64).
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import BinaryIO
+
+from msgspec import Struct
 
 from agent.recordings.verdict import Audio, Verdict, empty, foreign
 
@@ -52,8 +53,7 @@ GSM_BLOCK = (65, 320)
 """Bytes and samples of two GSM 6.10 frames, as WAV packs them."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Format:
+class _Format(Struct, frozen=True):
     tag: int
     channels: int
     rate: int
@@ -78,8 +78,7 @@ class _Format:
         return None if seconds is None or seconds > LONGEST_DURATION else seconds
 
 
-@dataclass(frozen=True, slots=True)
-class _Chunk:
+class _Chunk(Struct, frozen=True):
     name: bytes
     size: int
     content: int

@@ -6,8 +6,9 @@ import os
 import stat
 from collections.abc import Generator, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from agent.recordings.files import Identity, open_folder
 
@@ -23,8 +24,7 @@ UNFINISHED_ENDINGS = (".tmp", ".part")
 LOST_AND_FOUND = "lost+found"
 
 
-@dataclass(frozen=True, slots=True)
-class SeenFile:
+class SeenFile(Struct, frozen=True):
     """One plain file, as its directory entry says."""
 
     relative: str
@@ -53,8 +53,7 @@ def seen_file(relative: str, found: os.stat_result) -> SeenFile | None:
     return SeenFile(relative, found.st_size, found.st_mtime_ns, (found.st_dev, found.st_ino))
 
 
-@dataclass(slots=True)
-class _Level:
+class _Level(Struct):
     """A folder that is being listed."""
 
     descriptor: int

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
+
+from msgspec import Struct
 
 from agent.language import marked
 
@@ -19,8 +20,7 @@ class Verdict(StrEnum):
     FOREIGN = marked("not audio")
 
 
-@dataclass(frozen=True, slots=True)
-class Audio:
+class Audio(Struct, frozen=True):
     """The finding on one file."""
 
     verdict: Verdict

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from agent.recordings.scanning import SeenFile, TreeWalk
 
@@ -15,8 +16,7 @@ MOST_WALKS = 32
 """New folders waiting to be walked; more make one full scan."""
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(Struct, frozen=True):
     """What one turn of walking brought."""
 
     files: list[SeenFile]
@@ -27,8 +27,7 @@ class Piece:
     """The full scan that ends with these files."""
 
 
-@dataclass(slots=True)
-class _Walk:
+class _Walk(Struct):
     tree: TreeWalk
     slices: Generator[list[SeenFile], None, None]
     full: bool

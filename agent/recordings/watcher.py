@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from agent.clock import Clock
 from agent.language import said
@@ -34,8 +35,7 @@ BLIND_SCAN_SECONDS = 30.0
 """Between scans where there are no events, so that a recording is not minutes late."""
 
 
-@dataclass(frozen=True, slots=True)
-class WatcherView:
+class WatcherView(Struct, frozen=True):
     """How the watching goes, for `status`."""
 
     directory: str

@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from agent.simulation.faults import Fault
 
@@ -14,8 +15,7 @@ LOG_IN_PAGE = b"<!DOCTYPE html><title>Welcome</title><form>Room <input name=room
 HUGE = 2 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What goes back: an HTTP status, a body, and how it is sent."""
 
     body: bytes

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from agent.boards.events import LineState, Peer
 from agent.boards.frames import Frame, FrameReader, frame
@@ -30,8 +31,7 @@ BUSY, NO_SUCH_PORT, NO_LINE, BAD_NUMBER, OTHER = 1, 2, 3, 4, 9
 _NUMBER = re.compile(r"[0-9AB]{1,32}")
 
 
-@dataclass(slots=True)
-class _Answered:
+class _Answered(Struct):
     order: Frame
     answer: bytes
     at: float

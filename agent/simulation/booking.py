@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from agent.simulation.fields import BAD_PARAMETER, RECORD_NOT_FOUND, Refusal
 from agent.simulation.journal import Journal, read
@@ -15,8 +17,7 @@ FIRST_CALLID = 7_687_658_987_667_780_097
 """Beyond 2^53, and counted up by one: who keeps callids as doubles mixes neighbours up."""
 
 
-@dataclass(frozen=True, slots=True)
-class BookedRecord:
+class BookedRecord(Struct, frozen=True):
     """A call record (PROTOCOL.md 2.2, step 1)."""
 
     callid: str
@@ -41,8 +42,7 @@ class BookedRecord:
         return self.satellite, self.channel, self.direction, self.started
 
 
-@dataclass(frozen=True, slots=True)
-class BookedFile:
+class BookedFile(Struct, frozen=True):
     """A recording (PROTOCOL.md 2.2, step 2)."""
 
     callid: str
@@ -54,8 +54,7 @@ class BookedFile:
     """Its name in the platform's directory."""
 
 
-@dataclass(frozen=True, slots=True)
-class UploadedFile:
+class UploadedFile(Struct, frozen=True):
     """A file that came whole and waits to be booked."""
 
     path: Path

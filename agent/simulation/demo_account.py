@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 from agent.simulation.booking import BookedFile, BookedRecord
 from agent.simulation.truth import TrueCall
@@ -20,8 +21,7 @@ SAME_MOMENT = 0.5
 """Seconds between the answer and its recording's beginning, both by the board's journal."""
 
 
-@dataclass(frozen=True, slots=True)
-class MadeRecording:
+class MadeRecording(Struct, frozen=True):
     """A recording as it lies in the gateway's directory."""
 
     name: str
@@ -32,8 +32,7 @@ class MadeRecording:
     sha256: str
 
 
-@dataclass(frozen=True, slots=True)
-class HeldFile:
+class HeldFile(Struct, frozen=True):
     """A recording as it lies at the platform."""
 
     booked: BookedFile
@@ -41,8 +40,7 @@ class HeldFile:
     """Of the bytes on the platform's disk."""
 
 
-@dataclass(slots=True)
-class Account:
+class Account(Struct):
     """Figures, and each difference as a sentence."""
 
     calls: int = 0

@@ -7,10 +7,11 @@ import threading
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
+
+from msgspec.structs import asdict
 
 from agent.simulation import fields
 from agent.simulation.booking import BookedFile, BookedRecord, Bookings

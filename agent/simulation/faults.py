@@ -11,7 +11,9 @@ import random
 import re
 import threading
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 COMMANDS = ("record", "file", "report", "messages", "calls")
 ANY = "any"
@@ -55,8 +57,7 @@ class BadFault(ValueError):
     """A fault that cannot be read; the message says what is wrong with it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(Struct, frozen=True):
     """One switch."""
 
     kind: str

@@ -9,8 +9,9 @@ import argparse
 import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
+
+from msgspec import to_builtins
 
 from agent.config import load
 from agent.settings import Polls, Reports, Retry, Settings, Uploads
@@ -162,7 +163,7 @@ def _in_words(plan: Plan, account: Account) -> list[str]:
 
 def _as_json(account: Account) -> dict[str, object]:
     ratios = {"peak_ratio": account.peak_ratio, "drain_ratio": account.drain_ratio}
-    return {**asdict(account), **ratios, "kept": account.kept}
+    return {**to_builtins(account), **ratios, "kept": account.kept}
 
 
 def _number(least: float, kind: type[int] | type[float]) -> Callable[[str], float]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from agent.simulation.fleet_agenda import Agenda
 from agent.simulation.fleet_gateway import FleetGateway, Habits
@@ -36,8 +37,7 @@ class Scenario(StrEnum):
     """All gateways start in the same second."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """A fleet and its misfortune."""
 
     gateways: int
@@ -50,8 +50,7 @@ class Plan:
     seed: int
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """A line of the table: a few seconds of the fleet's life."""
 
     begin: float
@@ -64,8 +63,7 @@ class Step:
     """Items of the outage that are not delivered, at the end of the step."""
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(Struct, frozen=True):
     """What came of it."""
 
     steady: float

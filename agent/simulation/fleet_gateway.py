@@ -9,8 +9,9 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
+
+from msgspec import Struct
 
 from agent.delivery.gate import Gate, Shut
 from agent.delivery.pace import Pace
@@ -30,8 +31,7 @@ REMEMBERED = 4096
 """Ends of calls that a gateway remembers for `Usual.calls_since`: days of a busy one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Habits:
+class Habits(Struct, frozen=True):
     """How the gateways of a fleet are configured and used."""
 
     reports: Reports

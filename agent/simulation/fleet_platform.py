@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+from msgspec import Struct, field
 
 from agent.clock import Clock
 
@@ -23,8 +24,7 @@ class Outage(StrEnum):
     """Something answers 503."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """What becomes of a request."""
 
     good: bool
@@ -32,8 +32,7 @@ class Reply:
     """Seconds until the gateway knows."""
 
 
-@dataclass
-class FleetPlatform:
+class FleetPlatform(Struct):
     """Counts requests by the second."""
 
     clock: Clock

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+from msgspec import Struct
 
 from agent.ledger import FILE_NAME
 
@@ -25,8 +25,7 @@ MOST_HISTORY_GROWTH, MOST_MORE = 0.1, 50
 """Share, and number of calls or recordings: they come unevenly, and go a few hours late."""
 
 
-@dataclass(frozen=True, slots=True)
-class Measure:
+class Measure(Struct, frozen=True):
     """One look at the gateway's process and its state."""
 
     calls: int

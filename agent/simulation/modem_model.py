@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from agent.boards.events import LineState, Peer
 from agent.simulation.port_model import (

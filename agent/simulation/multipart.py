@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from email.message import Message
+
+from msgspec import Struct
 
 BLOCK = 64 * 1024
 MOST_HEADER_BYTES = 8 * 1024
@@ -21,8 +22,7 @@ class CutOff(ConnectionError):
     """The sender went away before the body's last byte."""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """One part; its body is to be read before the next part is asked for."""
 
     name: str

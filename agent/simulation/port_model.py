@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from agent.boards.events import LineState, Peer
 
@@ -12,8 +14,7 @@ TALKING = (LineState.IN_CALL, LineState.ANSWERED)
 WITHOUT_LINE = (LineState.NOT_CONNECTED, LineState.FAULT)
 
 
-@dataclass(frozen=True, slots=True)
-class Port:
+class Port(Struct, frozen=True):
     """One RJ11 port."""
 
     channel: int
@@ -25,8 +26,7 @@ class Port:
     """Monotonic time of the call's beginning: the first ring or the going off hook."""
 
 
-@dataclass(frozen=True, slots=True)
-class Dial:
+class Dial(Struct, frozen=True):
     """An order to dial that was obeyed."""
 
     channel: int

@@ -6,10 +6,11 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from email.message import Message
 from pathlib import Path
 from urllib.parse import parse_qsl
+
+from msgspec import Struct, field
 
 from agent.simulation.booking import UploadedFile
 from agent.simulation.fields import BAD_PARAMETER, Refusal, check_audio, check_file_name
@@ -24,8 +25,7 @@ BEGINNING = 16
 """Bytes of a file by which its kind is told."""
 
 
-@dataclass(slots=True)
-class Upload:
+class Upload(Struct):
     """A multipart body, read to its end."""
 
     form: dict[str, str] = field(default_factory=dict)

@@ -7,10 +7,11 @@ import hashlib
 import re
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from msgspec import Struct
 
 from agent.boards.events import LineState, Peer
 from agent.clock import Clock, SystemClock
@@ -28,8 +29,7 @@ TURN = 0.1
 _TALKING = (LineState.IN_CALL, LineState.ANSWERED)
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(Struct, frozen=True):
     """A finished recording."""
 
     path: Path
@@ -42,8 +42,7 @@ class Recorded:
     sha256: str
 
 
-@dataclass(slots=True)
-class _Open:
+class _Open(Struct):
     """A recording that goes on."""
 
     file: BinaryIO

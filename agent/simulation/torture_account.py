@@ -21,7 +21,9 @@ What no gateway can know is not held against it (see torture_hearing):
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from agent.simulation.booking import BookedRecord
 from agent.simulation.demo_account import (
@@ -41,7 +43,6 @@ HALF = 0.5
 """Seconds: a record that says a whole second most likely means the middle of it."""
 
 
-@dataclass(slots=True)
 class StormAccount(Account):
     """An account with what could not be known."""
 
@@ -49,8 +50,7 @@ class StormAccount(Account):
     """Calls of which nothing on the box tells: they rang and ended in one silence."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Due:
+class _Due(Struct, frozen=True):
     """What a call's record may say."""
 
     heard: Heard

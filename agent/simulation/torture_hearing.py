@@ -7,9 +7,11 @@ next good line about the port tells how it stands: what was between, no gateway 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from agent.simulation.truth import TrueCall
 
@@ -24,8 +26,7 @@ COUNTED = 1.0
 """Seconds of ringing of which the board's TIMELEN says nothing yet, as it counts whole ones."""
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(Struct, frozen=True):
     """From one moment (UNIX seconds) or length (seconds) to another."""
 
     begin: float
@@ -39,8 +40,7 @@ class Span:
         return Span(self.begin - by, self.end + by)
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
+class Heard(Struct, frozen=True):
     """A true call, and what of it could not be heard."""
 
     call: TrueCall

@@ -5,8 +5,10 @@ Written apart from the agent's own call tracking, so that a mistake there does n
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from agent.boards.events import LineState, Peer
 from agent.simulation.port_model import Port
@@ -14,8 +16,7 @@ from agent.simulation.port_model import Port
 _TALKING = (LineState.IN_CALL, LineState.ANSWERED)
 
 
-@dataclass(frozen=True, slots=True)
-class TrueCall:
+class TrueCall(Struct, frozen=True):
     """A call as the line saw it; times in UNIX seconds."""
 
     channel: int

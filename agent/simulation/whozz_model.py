@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+from msgspec import Struct
 
 from agent.boards.events import LineState, Peer
 from agent.simulation.port_model import TALKING, OnChange, Port, PortModel, unheard
@@ -24,8 +25,7 @@ _UNSET = datetime(2000, 1, 1)
 _CLOCK = re.compile(r"Z(\d\d)(\d\d)(\d\d)(\d\d)")
 
 
-@dataclass(slots=True)
-class _Course:
+class _Course(Struct):
     """How far a line's call has come in what was said of it."""
 
     began: datetime = _UNSET

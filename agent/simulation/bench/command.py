@@ -11,9 +11,10 @@ import signal
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from agent import __version__
 from agent.simulation.bench.figures import Bench, Figure, Row, Unmeasurable, Verdict
@@ -25,8 +26,7 @@ EXIT_REACHED, EXIT_MISSED, EXIT_STOPPED = 0, 1, 130
 PATIENCE_WORDS = "the whole takes about half an hour, --short about four minutes"
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Struct, frozen=True):
     """What became of a row."""
 
     row: Row

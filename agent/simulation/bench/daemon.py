@@ -11,11 +11,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from msgspec import Struct
 
 KIBIBYTE = 1024
 PATIENCE = 60.0
@@ -26,8 +26,7 @@ LOOK_AGAIN = 0.02
 """Seconds between looks at what no event tells of, such as another process's file."""
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(Struct, frozen=True):
     """What a process has used since its begin."""
 
     processor: float

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+
+from msgspec import Struct
 
 
 class Verdict(StrEnum):
@@ -17,8 +18,7 @@ class Verdict(StrEnum):
     """There is no target: it explains another figure."""
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
+class Figure(Struct, frozen=True):
     """One measured number beside what it is to reach."""
 
     name: str
@@ -43,8 +43,7 @@ class Figure:
         return Verdict.MISSED if too_much or too_little else Verdict.REACHED
 
 
-@dataclass(frozen=True, slots=True)
-class Bench:
+class Bench(Struct, frozen=True):
     """What a row is measured with."""
 
     folder: Path
@@ -55,8 +54,7 @@ class Bench:
     """Tells the person who waits what is going on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """A row of the table: what it is called, what it says, and how it is measured."""
 
     name: str

@@ -12,9 +12,10 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from agent.calls import Call, Direction
 from agent.clock import Stamp, SystemClock
@@ -57,8 +58,7 @@ _RESUMED = re.compile(r"(?P<thread>\d+) +<\.\.\. \w+ resumed>")
 _RESULT = re.compile(r" = (?P<bytes>\d+)$")
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(Struct, frozen=True):
     """What a process gave to the files below one folder."""
 
     writes: int = 0

@@ -13,8 +13,9 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from agent.simulation.bench.daemon import Daemon, daemon, wait_until
 from agent.simulation.bench.figures import Bench, Figure, Row
@@ -37,8 +38,7 @@ MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
 """A tmpfs that everybody may write to, on every Linux."""
 
 
-@dataclass(frozen=True, slots=True)
-class Spent:
+class Spent(Struct, frozen=True):
     """What a process used while it rested."""
 
     processor: float

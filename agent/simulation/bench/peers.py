@@ -15,9 +15,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+
+from msgspec import Struct
 
 from agent.simulation.bench.daemon import wait_until
 from agent.simulation.bench.figures import Unmeasurable
@@ -41,8 +42,7 @@ PACER = "--webdav-pacer-min-sleep"
 have no such flag, and rest all the same."""
 
 
-@dataclass(frozen=True, slots=True)
-class Spent:
+class Spent(Struct, frozen=True):
     """What a peer used, all its processes together."""
 
     processor: float

@@ -21,8 +21,10 @@ import urllib.request
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from urllib.parse import parse_qsl
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from agent.simulation.command import say, signals_held, wait_for_signal
 
@@ -55,8 +57,7 @@ _FILE = (
 )
 
 
-@dataclass(slots=True)
-class Counts:
+class Counts(Struct):
     """What arrived."""
 
     requests: int = 0
@@ -74,8 +75,7 @@ class Counts:
     connections: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Arrivals:
+class Arrivals(Struct, frozen=True):
     """When something arrived: seconds of CLOCK_MONOTONIC, which all processes share."""
 
     records: list[tuple[float, dict[str, str]]]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import compileall
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+from msgspec import Struct
 
 import agent
 from agent.simulation.bench.backlog import SMALL, fill, shut_window
@@ -66,8 +67,7 @@ def _ready(starts: Sequence[_Start]) -> float:
     return median(one.ready_after for one in starts)
 
 
-@dataclass(frozen=True, slots=True)
-class _Start:
+class _Start(Struct, frozen=True):
     ready_after: float
     processor: float
     """Both in seconds."""
