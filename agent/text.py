@@ -9,11 +9,12 @@ MOST_SHOWN = 200
 """Characters of foreign text that are shown; more would let a sender flood the log."""
 _OPENING = "（《「『【“‘"
 _CLOSING = "，。；：！？、）》」』】”’…"
-_PIECES = re.compile(
+_PIECES = (
     # One Chinese character, or a word; with what opens before it, what closes after it, and blanks.
     rf"[{_OPENING}]*(?:[\u2e80-\u9fff\uac00-\ud7a3\uf900-\ufaff]|[^\s\u2e80-\u9fff\uac00-\ud7a3"
     rf"\uf900-\ufaff{_OPENING}{_CLOSING}]+)?[{_CLOSING}]*\s*"
 )
+"""Compiled when a text is first made to flow: the daemon makes none."""
 _NUMBER = re.compile(r"[0-9*#+]{7,}")
 
 
@@ -54,7 +55,7 @@ def flowed(text: str, columns: int) -> list[str]:
     break, such as a long path, is broken where the line ends.
     """
     lines, line = [], ""
-    for piece in _PIECES.findall(text):
+    for piece in re.findall(_PIECES, text):
         rest = piece
         if line and width(line) + width(rest.rstrip()) > columns:
             lines += [line.rstrip()] if line.strip() else []

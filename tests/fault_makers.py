@@ -16,7 +16,7 @@ import trustme
 from agent.clock import SystemClock
 from agent.platform.client import PlatformClient
 from agent.platform.failures import PlatformFailure
-from agent.platform.transport import Body
+from agent.platform.multipart import Body
 from agent.platform.wire import Answer
 from agent.settings import Account, Platform
 from agent.simulation.platform import SimulatedPlatform

@@ -37,7 +37,8 @@ from agent.platform.failures import PlatformFailure
 from agent.platform.judging import LONGEST_RETRY_AFTER, judge
 from agent.platform.listing import MOST_ENTRIES, CallToPlace, FunctionMessage, read_listing
 from agent.platform.multipart import MOST_NAME, wire_name
-from agent.platform.transport import HttpAnswer, inflated
+from agent.platform.transport import inflated
+from agent.platform.wire import HttpAnswer
 from agent.problems import Health, Problem
 from agent.recordings.audio import inspect
 from agent.recordings.disk import Disk, DiskStatus

@@ -160,7 +160,9 @@ def test_cookies_are_neither_kept_nor_sent_back() -> None:
     with serving(for_ever(http(OK, "200 OK", "Set-Cookie: a=b"), seen)) as (_server, client):
         for _ in range(2):
             client.calls()
-        assert len(client._transport._session.cookies) == 0
+        transport = client._transport
+        assert transport is not None
+        assert len(transport._session.cookies) == 0
     assert b"ookie" not in seen[1][0]
 
 

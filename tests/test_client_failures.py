@@ -230,6 +230,15 @@ def test_another_thread_may_end_a_wait_for_an_answer() -> None:
         assert caught[0].kind is FailureKind.ABANDONED
 
 
+def test_what_is_ended_before_its_first_command_sends_none() -> None:
+    with serving(for_ever(http())) as (server, client):
+        client.abandon()
+        with failing() as caught:
+            client.calls()
+        assert caught[0].kind is FailureKind.ABANDONED
+        assert server.connections == 0
+
+
 def refused_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])

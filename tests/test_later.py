@@ -19,6 +19,12 @@ def test_the_daemon_loads_neither_the_guesser_of_encodings_nor_the_speller_of_ho
     assert not {"charset_normalizer.api", "idna.core", "chardet.universaldetector"} & set(loaded)
 
 
+def test_the_daemon_loads_what_speaks_http_with_its_first_command_only() -> None:
+    words = [sys.executable, "-c", "import sys, agent.daemon; print(*sys.modules)"]
+    told = subprocess.run(words, check=True, capture_output=True, text=True).stdout.split()
+    assert not {"requests", "urllib3", "http.client", "ssl"} & set(told)
+
+
 def test_a_host_name_in_another_script_is_spelt_all_the_same() -> None:
     code = "print(requests.Request('GET', 'http://bücher.example/').prepare().url)"
     assert run(code) == "http://xn--bcher-kva.example/"

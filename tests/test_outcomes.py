@@ -14,7 +14,7 @@ from agent.delivery.outcomes import (
 )
 from agent.platform.failures import FailureKind, PlatformFailure
 from agent.platform.judging import judge
-from agent.platform.transport import HttpAnswer
+from agent.platform.wire import HttpAnswer
 from agent.settings import Retry
 from tests.clocks import HandClock
 

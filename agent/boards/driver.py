@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import lru_cache
 from importlib.metadata import entry_points
 from typing import ClassVar
 
@@ -19,6 +20,8 @@ from agent.language import Said, marked, said
 from agent.settings import Board
 
 GROUP = "smarttel_agent.drivers"
+MOST_DRIVERS = 32
+"""Drivers that are remembered; a gateway has boards of one kind, or two."""
 _ADVISED = marked("{what} → {advice}")
 
 OptionValue = str | int | float | bool
@@ -158,8 +161,12 @@ class Driver(ABC):
             self.on_bad(piece, reason)
 
 
+@lru_cache(MOST_DRIVERS)
 def find_driver(name: str) -> type[Driver]:
-    """Find a driver class by the name in the configuration. Raises UnknownDriver."""
+    """Find a driver class by the name in the configuration. Raises UnknownDriver.
+
+    What was found is remembered: the search reads what each installed package offers.
+    """
     found = entry_points(group=GROUP)
     for entry in found:
         if entry.name == name:

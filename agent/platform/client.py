@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import lru_cache
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import parse_qsl, quote, quote_plus, urlsplit
 
 from agent.clock import Clock
@@ -15,14 +15,17 @@ from agent.platform.judging import judge
 from agent.platform.listing import Listing, read_listing
 from agent.platform.multipart import (
     CONTENT_TYPES,
+    Body,
     Container,
     RecordingBody,
     block_buffer,
     wire_name,
 )
-from agent.platform.transport import Body, Transport
 from agent.platform.wire import Answer, RecordFields, form, record_body
 from agent.settings import Platform
+
+if TYPE_CHECKING:
+    from agent.platform.transport import Transport
 
 __all__ = ["PlatformClient", "RecordFields", "record_body"]
 
@@ -53,7 +56,9 @@ class PlatformClient:
         self._satellite = satellite
         self._clock = clock
         self._on_answer = on_answer
-        self._transport = Transport(settings, clock)
+        self._transport: Transport | None = None
+        """From the first command on."""
+        self._abandoned = False
         self._buffer: memoryview | None = None
         """For the blocks of recordings, from the first one on: most clients send none."""
         self._secrets = _secrets(settings)
@@ -118,24 +123,39 @@ class PlatformClient:
 
     def abandon(self) -> None:
         """End the exchange under way, and all later ones, as ABANDONED; from any thread."""
-        self._transport.abandon()
+        # In this order, which `_open` turns round: one of the two sees what the other did.
+        self._abandoned = True
+        if self._transport is not None:
+            self._transport.abandon()
 
     def close(self) -> None:
         """Close the connection; the next command opens another."""
-        self._transport.close()
+        if self._transport is not None:
+            self._transport.close()
 
     def _list(self, command: str) -> Listing:
         return read_listing(self._post(self._asking(command, self._identity()), _FORM).data)
 
     def _post(self, body: Body, content_type: str, *, callid_due: bool = False) -> Answer:
-        http = self._transport.post(body, content_type)
+        transport = self._transport or self._open()
+        http = transport.post(body, content_type)
         try:
             return judge(http, self._clock.wall(), self._hide, self._on_answer, callid_due)
         except PlatformFailure as failure:
             # Whoever answers out of turn may not be the platform; a refusal is its proper word.
             if failure.kind is not FailureKind.REFUSED:
-                self._transport.close()
+                transport.close()
             raise
+
+    def _open(self) -> Transport:
+        # requests takes a tenth of the agent's start to load; calls are heard before the first
+        # command needs it.
+        from agent.platform.transport import Transport  # noqa: PLC0415
+
+        self._transport = transport = Transport(self._settings, self._clock)
+        if self._abandoned:
+            transport.abandon()
+        return transport
 
     def _identity(self) -> str:
         satellite = self._satellite()

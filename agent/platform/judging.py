@@ -16,7 +16,7 @@ from agent.platform.answers import (
     says_authentication_failed,
 )
 from agent.platform.failures import FailureKind, PlatformFailure
-from agent.platform.transport import HttpAnswer
+from agent.platform.wire import HttpAnswer
 
 LONGEST_RETRY_AFTER = 86_400.0
 """Seconds; a platform that asks for more has its clock or its digits wrong."""

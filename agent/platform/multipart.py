@@ -164,6 +164,10 @@ class RecordingBody:
         return "".join(parts).encode("utf-8", errors="replace")
 
 
+Body = bytes | RecordingBody
+"""What a request carries: a form, or a recording."""
+
+
 def _changed(what: str) -> PlatformFailure:
     return PlatformFailure(
         FailureKind.FILE_CHANGED, f"the recording {what}; it is looked at anew before it is sent"

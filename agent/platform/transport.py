@@ -11,7 +11,6 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import requests
 import urllib3.exceptions
-from msgspec import Struct
 
 from agent import __version__
 from agent.clock import Clock
@@ -19,10 +18,10 @@ from agent.language import said
 from agent.platform.connections import MOST_ANSWER, Line, LineAdapter, Phase
 from agent.platform.diagnosis import abandoned, failure_of
 from agent.platform.failures import FailureKind, PlatformFailure
-from agent.platform.multipart import RecordingBody
+from agent.platform.multipart import Body, RecordingBody
+from agent.platform.wire import HttpAnswer
 from agent.settings import Platform
 
-Body = bytes | RecordingBody
 _LIBRARY_ERRORS = (
     requests.RequestException,
     urllib3.exceptions.HTTPError,
@@ -34,17 +33,6 @@ if TYPE_CHECKING:
     # Of these urllib3 1.26 has no name in common.
     _Response = urllib3.BaseHTTPResponse | http.client.HTTPResponse
     """Read undecoded."""
-
-
-class HttpAnswer(Struct, frozen=True):
-    """An HTTP answer whose body, where it is 2xx, was read whole."""
-
-    status: int
-    body: bytes
-    retry_after: str | None
-    """The header as it stood there."""
-    date: str | None
-    """The header Date as it stood there, where there is a Retry-After for it to explain."""
 
 
 class _Session(requests.Session):

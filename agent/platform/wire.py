@@ -1,4 +1,6 @@
-"""The shapes that cross the wire: a call record as it is sent, an answer as it was understood."""
+"""The shapes that cross the wire: a call record as it is sent, an answer as it came and as it was
+understood.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,17 @@ from collections.abc import Iterable
 from urllib.parse import quote_plus
 
 from msgspec import Struct
+
+
+class HttpAnswer(Struct, frozen=True):
+    """An HTTP answer whose body, where it is 2xx, was read whole."""
+
+    status: int
+    body: bytes
+    retry_after: str | None
+    """The header as it stood there."""
+    date: str | None
+    """The header Date as it stood there, where there is a Retry-After for it to explain."""
 
 
 class Answer(Struct, frozen=True):
