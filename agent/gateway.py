@@ -258,7 +258,7 @@ class Gateway:
     def _calls_changed(self) -> None:
         # In the thread of a board, which the ledger's troubles must not end.
         try:
-            self._collection.intake.match_waiting()
+            self._collection.intake.calls_changed()
         except LedgerError as error:
             log.error("recordings wait for their calls, the ledger can't be used: %s", error)
 

@@ -16,12 +16,15 @@ from typing import Protocol
 import psutil
 from msgspec import Struct
 
+from agent.clock import Clock
 from agent.settings import Identity
 
 AUTO = "auto"
 LOCALHOST = "127.0.0.1"
 _NO_MAC = "00:00:00:00:00:00"
 _MAC = re.compile(r"[0-9A-F]{2}(:[0-9A-F]{2}){5}")
+ADDRESS_HOLDS = 60.0
+"""Seconds for which the LAN address counts as the same: all interfaces are listed to find it."""
 _LOOPBACK = "lo"
 _ROUTE_UP = 0x1
 """RTF_UP of the flags in /proc/net/route."""
@@ -96,11 +99,22 @@ def lan_address(
 class IdentitySource:
     """The identity, kept once known. Any thread may ask."""
 
-    def __init__(self, identity: Identity, places: Places = SYSTEM_PLACES) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        clock: Clock,
+        places: Places = SYSTEM_PLACES,
+        addresses: Callable[[], Mapping[str, Sequence[Address]]] = psutil.net_if_addrs,
+    ) -> None:
         self._identity = identity
+        self._addresses = addresses
+        self._clock = clock
         self._places = places
         self._lock = threading.Lock()
         self._known: str | None = None
+        self._address = ""
+        self._listed = float("-inf")
+        """When the address was looked for; monotonic seconds."""
 
     def satellite(self) -> str | None:
         """Return the MAC address; looked for at each call until it is known."""
@@ -116,8 +130,13 @@ class IdentitySource:
             return self._known
 
     def lan_address(self) -> str:
-        """Return the LAN address as it is now: it may change with each lease."""
-        return lan_address(self._identity, self._places)
+        """Return the LAN address as it is, or was ADDRESS_HOLDS seconds ago: a lease may end."""
+        with self._lock:
+            now = self._clock.monotonic()
+            if now - self._listed >= ADDRESS_HOLDS:
+                self._address = lan_address(self._identity, self._places, self._addresses)
+                self._listed = now
+            return self._address
 
 
 def _default_routes(routes: Path) -> list[str]:

@@ -68,6 +68,8 @@ class Intake:
         self._on_new = on_new
         self._alive = alive
         self._lock = threading.Lock()
+        self._none_waits = False
+        """True: no recording waits for its call. Only `take`, and others' hands, change that."""
 
     def known(self, keys: Sequence[FileKey]) -> set[FileKey]:
         """Tell the watcher which files need no further look."""
@@ -79,9 +81,16 @@ class Intake:
         known = self._digests_of_known(files)
         # Soft: after a power cut the scan finds them anew.
         with self._lock, self._ledger.transaction(soft=True):
+            # Before a call is looked for: one that is written down from here on is asked about.
+            self._none_waits = False
             for file in files:
                 self._take(file, known)
         self._on_new()
+
+    def calls_changed(self) -> None:
+        """A call was written down: look whether a recording waits for it. Raises LedgerError."""
+        if not self._none_waits:
+            self.match_waiting()
 
     def match_waiting(self) -> float | None:
         """Look for the calls of recordings that have none; give up on those whose time is over.
@@ -91,6 +100,7 @@ class Intake:
         now = self._clock.monotonic()
         with self._lock:
             waiting = self._ledger.recordings.without_call(AT_ONCE)
+            self._none_waits = not waiting
             if not waiting:
                 return None
             with self._ledger.transaction(soft=True):
@@ -124,7 +134,7 @@ class Intake:
 
     def being_recorded(self, stored: StoredCall, growing: Sequence[GrowingFile]) -> bool:
         """Tell whether one of the files still being written is of this call, and long enough."""
-        if stored.call.duration < self._settings.shortest:
+        if not growing or stored.call.duration < self._settings.shortest:
             return False
         now = self._clock.wall()
         spans = spans_of(stored, self._clock, self._time)

@@ -183,10 +183,9 @@ class Switchboard:
         """End what fell silent, save numbers dialled since, write what the ledger refused."""
         at = self._clock.stamp()
         with self._lock:
-            for port in self._trackers:
-                tracker = self._tracker(port)
-                if tracker.call is not None:
-                    self._take(port, tracker.tick(at))
+            for port, known in self._trackers.items():
+                if known.call is not None:
+                    self._take(port, self._tracker(port).tick(at))
                     self._look_at(port)
             self._writer.save()
             written = self._writer.write()

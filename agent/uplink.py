@@ -64,7 +64,7 @@ class Uplink:
         self.bells = Bells()
         self.spread = Spread(self._usual(ledger), clock)
         self.gate = Gate(settings.retry, clock, self._gate_changed, reopened=self.spread.begin)
-        self.identity = IdentitySource(settings.identity)
+        self.identity = IdentitySource(settings.identity, clock)
         self._window = UploadWindow(settings.uploads.window, self._local_time)
         self._longest_request = (
             settings.platform.connect_timeout + settings.platform.read_timeout * 2 + MARGIN

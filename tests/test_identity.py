@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent.identity import IdentitySource, Places, interface, lan_address, satellite
+from agent.identity import ADDRESS_HOLDS, IdentitySource, Places, interface, lan_address, satellite
 from agent.settings import Identity
+from tests.clocks import HandClock
 
 HEADER = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n"
 ETHERNET = "00:1a:2b:3c:4d:01"
@@ -143,12 +144,26 @@ def test_without_ipv4_the_lan_address_is_the_ipv6_one(machine: Machine) -> None:
     assert lan_address(Identity(), machine.places, lambda: known) == "fe80::1"
 
 
+def test_the_lan_address_is_listed_once_a_minute(machine: Machine) -> None:
+    machine.add("eth0", ETHERNET, physical=True)
+    clock, leased = HandClock(), ["192.168.1.7", "192.168.1.9"]
+    source = IdentitySource(
+        Identity(),
+        clock,
+        machine.places,
+        lambda: {"eth0": [Address(socket.AF_INET, leased.pop(0))]},
+    )
+    assert [source.lan_address() for _ in range(3)] == ["192.168.1.7"] * 3
+    clock.turn(ADDRESS_HOLDS)
+    assert source.lan_address() == "192.168.1.9"
+
+
 def test_the_real_loopback_has_its_address() -> None:
     assert lan_address(Identity(interface="lo")) == "127.0.0.1"
 
 
 def test_an_identity_that_comes_later_is_found_at_the_next_question(machine: Machine) -> None:
-    source = IdentitySource(Identity(), machine.places)
+    source = IdentitySource(Identity(), HandClock(), machine.places)
     assert source.satellite() is None
     machine.add("eth0", ETHERNET, physical=True)
     assert source.satellite() == ETHERNET.upper()
@@ -156,7 +171,7 @@ def test_an_identity_that_comes_later_is_found_at_the_next_question(machine: Mac
 
 def test_a_known_identity_stays_while_interfaces_come_and_go(machine: Machine) -> None:
     machine.add("wlan0", WIRELESS, physical=True)
-    source = IdentitySource(Identity(), machine.places)
+    source = IdentitySource(Identity(), HandClock(), machine.places)
     assert source.satellite() == WIRELESS.upper()
     machine.add("eth0", ETHERNET, physical=True)
     assert source.satellite() == WIRELESS.upper()
@@ -164,7 +179,7 @@ def test_a_known_identity_stays_while_interfaces_come_and_go(machine: Machine) -
 
 def test_when_the_platform_misses_it_the_identity_is_read_anew(machine: Machine) -> None:
     machine.add("wlan0", WIRELESS, physical=True)
-    source = IdentitySource(Identity(), machine.places)
+    source = IdentitySource(Identity(), HandClock(), machine.places)
     source.satellite()
     machine.add("eth0", ETHERNET, physical=True)
     assert source.read_anew() == ETHERNET.upper()
@@ -173,7 +188,7 @@ def test_when_the_platform_misses_it_the_identity_is_read_anew(machine: Machine)
 
 def test_reading_anew_loses_no_known_identity(machine: Machine) -> None:
     machine.add("eth0", ETHERNET, physical=True)
-    source = IdentitySource(Identity(), machine.places)
+    source = IdentitySource(Identity(), HandClock(), machine.places)
     source.satellite()
     (machine.places.interfaces / "eth0" / "address").unlink()
     assert source.read_anew() == ETHERNET.upper()
@@ -181,7 +196,7 @@ def test_reading_anew_loses_no_known_identity(machine: Machine) -> None:
 
 def test_many_threads_may_ask_at_once(machine: Machine) -> None:
     machine.add("eth0", ETHERNET, physical=True)
-    source = IdentitySource(Identity(), machine.places)
+    source = IdentitySource(Identity(), HandClock(), machine.places)
     heard: list[str | None] = []
     threads = [
         threading.Thread(target=lambda: heard.extend((source.satellite(), source.read_anew())))

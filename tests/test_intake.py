@@ -20,6 +20,7 @@ from agent.clock import Stamp, SystemClock, TrustedClock
 from agent.intake import AT_ONCE, Intake
 from agent.ledger import Ledger, LedgerError, open_ledger
 from agent.ledger.rows import QueueItem, State, StoredCall
+from agent.recordings.matching import Recorded
 from agent.recordings.names import RecordingNames
 from agent.recordings.watcher import GrowingFile, RecordingWatcher
 from agent.settings import Recordings
@@ -28,6 +29,8 @@ from tests.clocks import NOON, HandClock
 from tests.rooms import finished, unwritable
 
 ATTACH_WINDOW = 15.0
+SOON = 20.0
+"""Seconds that no test takes."""
 PHONE = "13800138000"
 
 
@@ -293,6 +296,44 @@ def test_a_recording_without_a_call_waits_and_is_attached_when_its_call_appears(
     assert desk.intake.match_waiting() is None
     assert desk.call_of(name) == call
     assert desk.news == news + 1
+
+
+def test_each_call_is_asked_about_while_a_recording_waits_and_none_after_that(desk: Desk) -> None:
+    desk.intake.calls_changed()
+    name = desk.write(file_name(NOON))
+    desk.take(name)
+    desk.call(NOON - 300, 4)
+    desk.intake.calls_changed()
+    assert desk.call_of(name) is None
+    call = desk.call(NOON, 4)
+    desk.intake.calls_changed()
+    assert desk.call_of(name) == call
+    desk.intake.calls_changed()
+    desk.ledger.close()  # so that it could not be asked
+    desk.intake.calls_changed()
+
+
+def test_a_call_that_comes_while_its_recording_is_taken_in_is_asked_about(desk: Desk) -> None:
+    desk.intake.calls_changed()
+    name = desk.write(file_name(NOON))
+    looked = threading.Event()
+
+    def end_a_call() -> None:
+        looked.wait(SOON)
+        desk.call(NOON, 4)
+        desk.intake.calls_changed()
+
+    def look(recorded: Recorded) -> int | None:
+        found = call_of(recorded)
+        looked.set()
+        return found
+
+    call_of, desk.intake._call_of = desk.intake._call_of, look  # type: ignore[method-assign]
+    board = threading.Thread(target=end_a_call)
+    board.start()
+    desk.take(name)
+    board.join()
+    assert desk.call_of(name) is not None
 
 
 def test_a_recording_of_no_known_call_gets_a_record_of_what_its_name_and_header_say(

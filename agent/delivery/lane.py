@@ -31,6 +31,8 @@ from agent.settings import Retry
 
 LONGEST_SLEEP = 60.0
 """Seconds after which a worker looks even if nobody rang: `queue retry` may have written."""
+LONGEST_REST = 300.0
+"""The same where nothing waits: whatever comes rings."""
 NEWEST_SHARE = 0.5
 """Part of the probes that goes to the newest item."""
 WRITE_AGAIN_AFTER = 5.0
@@ -179,7 +181,7 @@ class Lane(ABC, Generic[ItemType]):
     def _sleep(self) -> float:
         due = self.around.ledger.deliveries.next_due(self.kind, self._busy)
         if due is None:
-            return LONGEST_SLEEP
+            return LONGEST_REST
         return min(max(due - self.around.clock.monotonic(), 0.01), LONGEST_SLEEP)
 
     def _attempt(
