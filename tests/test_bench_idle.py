@@ -13,12 +13,14 @@ import pytest
 
 from agent.simulation.bench import bare_idle
 from agent.simulation.bench.figures import Verdict
-from agent.simulation.bench.idle import Spent, barest, figures
+from agent.simulation.bench.idle import Spent, barest, figures, sleeper
 from agent.simulation.board import SimulatedBoard
 from agent.simulation.platform import SimulatedPlatform
 from tests.gateway import wait_until
 
 PATIENCE = 30.0
+SLEEPER = Spent(0.06, 1.0)
+"""A Python that only wakes up: 0.06 s in ten minutes, at 600 wake-ups."""
 
 
 @pytest.fixture
@@ -76,8 +78,21 @@ def test_the_barest_python_is_a_program_of_its_own() -> None:
 
 
 def test_the_agent_has_targets_and_the_barest_python_stands_beside_it() -> None:
-    cpu, wakeups, bare, _, ratio = figures(Spent(0.28, 1.4), Spent(0.14, 0.9))
+    cpu, wakeups, bare, _, ratio, *_ = figures(Spent(0.28, 1.4), Spent(0.14, 0.9), SLEEPER)
     assert (cpu.verdict, wakeups.verdict) == (Verdict.REACHED, Verdict.REACHED)
     assert (bare.verdict, bare.measured) == (Verdict.TOLD, 0.14)
     assert (ratio.verdict, ratio.measured) == (Verdict.TOLD, 2.0)
-    assert figures(Spent(0.31, 1.4), Spent(0.3, 1.3))[0].verdict is Verdict.MISSED
+    assert figures(Spent(0.31, 1.4), Spent(0.3, 1.3), SLEEPER)[0].verdict is Verdict.MISSED
+
+
+def test_what_waking_up_alone_takes_stands_beside_them() -> None:
+    *_, one, as_many = figures(Spent(0.28, 1.5), Spent(0.14, 0.9), SLEEPER)
+    assert (one.verdict, as_many.verdict) == (Verdict.TOLD, Verdict.TOLD)
+    assert one.measured == pytest.approx(0.1)
+    assert as_many.measured == pytest.approx(0.09)
+
+
+def test_the_sleeper_wakes_up_every_second(folder: Path) -> None:
+    with sleeper(folder) as running:
+        wait_until(lambda: running.use().wakeups >= 2, "it wakes up")
+        assert running.use().processor < 2.0

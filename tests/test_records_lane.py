@@ -20,7 +20,7 @@ from agent.calls import Call, Direction
 from agent.clock import Stamp
 from agent.delivery.freezing import CLOCK_TOLERANCE, completed, record_fields
 from agent.delivery.gate import OUTAGE_AFTER, Shut
-from agent.delivery.lane import WRITE_AGAIN_AFTER
+from agent.delivery.lane import LONGEST_REST, LONGEST_SLEEP, WRITE_AGAIN_AFTER
 from agent.delivery.records import RecordLane
 from agent.ledger import FILE_NAME
 from agent.ledger.rows import StoredCall
@@ -279,6 +279,17 @@ def test_a_code_that_is_not_configured_is_no_duplicate(bench: Bench) -> None:
     bench.platform.faults.set("record:status", DUPLICATE + 1)
     bench.drain(bench.records())
     assert bench.item(number).state == "record to be sent"
+
+
+def test_a_worker_looks_each_minute_at_what_waits_and_each_five_minutes_where_nothing_does(
+    bench: Bench,
+) -> None:
+    lane = bench.records()
+    assert bench.step(lane) == LONGEST_REST
+    number = add_call(bench.ledger)
+    bench.ledger.deliveries.postponed(number, "later", bench.clock.monotonic() + 1000)
+    assert bench.step(lane) == LONGEST_SLEEP
+    assert bench.platform.bodies == []
 
 
 # The platform as a whole

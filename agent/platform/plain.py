@@ -7,7 +7,8 @@ platform sends all day long needs none of that: 200, plain headers, a length.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+
+from msgspec import Struct
 
 _HEAD = re.compile(rb"HTTP/1\.1 200 [\t -~]*\r\n(?:[!#-'*+.0-9A-Z^-z|~-]+:[\t -~]*\r\n)+\r\n")
 """RFC 9112, 2 to 5, without what it lets pass only for old peers' sake."""
@@ -20,7 +21,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length:([^\r]*)")
 _DIGITS = re.compile(rb"[0-9]{1,9}")
 
 
-class PlainHead(NamedTuple):
+class PlainHead(Struct, frozen=True):
     """How many bytes such a head has, and how many the body behind it."""
 
     size: int

@@ -22,6 +22,8 @@ PATIENCE = 60.0
 """Seconds for what takes a few on a quiet machine."""
 STOPS_WITHIN = 20.0
 """Seconds after SIGTERM before the bench gives up on a daemon that promised five."""
+TICKS = os.sysconf("SC_CLK_TCK")
+"""Of a second, in which /proc counts."""
 LOOK_AGAIN = 0.02
 """Seconds between looks at what no event tells of, such as another process's file."""
 
@@ -31,6 +33,8 @@ class Use(Struct, frozen=True):
 
     processor: float
     """Seconds of user and system time."""
+    kernel: float
+    """Of these, system time; counted in hundredths of a second."""
     peak: int
     """Bytes: the most that was resident (VmHWM)."""
     resident: int
@@ -69,6 +73,7 @@ class Daemon:
         wakeups = sum(_proc_status(task)["voluntary_ctxt_switches"] for task in tasks)
         return Use(
             processor=time.clock_gettime(_processor_clock(self.pid)),
+            kernel=_kernel_time(Path(f"/proc/{self.pid}/stat")),
             peak=told["VmHWM"] * KIBIBYTE,
             resident=told["VmRSS"] * KIBIBYTE,
             wakeups=wakeups,
@@ -158,6 +163,11 @@ def _processor_clock(pid: int) -> int:
     """The clock that counts a process's time to the nanosecond, ended threads included; what /proc
     tells counts in hundredths of a second."""
     return ~pid << 3 | 2  # as clock_getcpuclockid(3) makes it: of all threads, as scheduled
+
+
+def _kernel_time(stat: Path) -> float:
+    """The field stime of proc_pid_stat(5); the name before it may hold blanks and brackets."""
+    return int(stat.read_text("ascii", "replace").rpartition(")")[2].split()[12]) / TICKS
 
 
 def _proc_status(path: Path) -> dict[str, int]:

@@ -58,21 +58,25 @@ def measure(bench: Bench) -> Sequence[Figure]:
         quiet_board(theirs, PORTS),
         daemon(bench.folder, settings_of(bench.folder, url, {1: (ours, PORTS)})) as agent,
         barest(bench.folder, url, theirs) as bare,
+        sleeper(bench.folder) as sleeping,
     ):
         wait_until(lambda: _all_well(agent), "the daemon hears its board")
         time.sleep(SETTLES)
         bench.say(f"nothing happens for {seconds:g} s")
-        return figures(*_spent((agent, bare), seconds))
+        return figures(*_spent((agent, bare, sleeping), seconds))
 
 
-def figures(agent: Spent, bare: Spent) -> list[Figure]:
-    """What is told of both."""
+def figures(agent: Spent, bare: Spent, sleeping: Spent) -> list[Figure]:
+    """What is told of them."""
+    one = sleeping.processor / LONG / sleeping.wakeups
     return [
         Figure("CPU in 10 minutes", agent.processor, "s CPU", most=MOST_PROCESSOR),
         Figure("wake-ups", agent.wakeups, "a second", most=MOST_WAKEUPS, structural=True),
         Figure("the barest Python in 10 minutes", bare.processor, "s CPU"),
         Figure("the barest Python's wake-ups", bare.wakeups, "a second"),
         Figure("the agent", agent.processor / bare.processor, "x the barest Python"),
+        Figure("one wake-up of a Python that does nothing", one * 1000, "ms CPU"),
+        Figure("as many as the agent has, in 10 minutes", one * agent.wakeups * LONG, "s CPU"),
     ]
 
 
@@ -93,6 +97,19 @@ def barest(folder: Path, url: str, board: Path) -> Iterator[Daemon]:
         yield running
         if process.poll() is not None:
             raise RuntimeError(f"the barest Python ended with status {process.returncode}")
+    finally:
+        running.stop()
+
+
+@contextmanager
+def sleeper(folder: Path) -> Iterator[Daemon]:
+    """Run a Python that wakes up every second, and does nothing then."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import time\nwhile True:\n    time.sleep(1)"]
+    )
+    running = Daemon(process, 0.0, folder)
+    try:
+        yield running
     finally:
         running.stop()
 

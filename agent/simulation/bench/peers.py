@@ -47,6 +47,8 @@ class Spent(Struct, frozen=True):
 
     processor: float
     """Seconds of user and system time."""
+    kernel: float
+    """Of these, system time."""
     seconds: float
     """From its begin to its end."""
 
@@ -174,4 +176,4 @@ def _reap(process: subprocess.Popen[bytes], began: float) -> Spent:
     """Wait for the end; what it and all that it waited for used."""
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    return Spent(used.ru_utime + used.ru_stime, time.monotonic() - began)
+    return Spent(used.ru_utime + used.ru_stime, used.ru_stime, time.monotonic() - began)
