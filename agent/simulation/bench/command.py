@@ -23,7 +23,7 @@ from agent.simulation.bench.rows import ROWS
 from agent.simulation.command import say
 
 EXIT_REACHED, EXIT_MISSED, EXIT_STOPPED = 0, 1, 130
-PATIENCE_WORDS = "the whole takes about half an hour, --short about four minutes"
+PATIENCE_WORDS = "the whole takes about forty minutes, --short about four minutes"
 
 
 class Result(Struct, frozen=True):
