@@ -23,7 +23,7 @@ AUTO = "auto"
 LOCALHOST = "127.0.0.1"
 _NO_MAC = "00:00:00:00:00:00"
 _MAC = re.compile(r"[0-9A-F]{2}(:[0-9A-F]{2}){5}")
-ADDRESS_HOLDS = 60.0
+ADDRESS_HOLDS = 300.0
 """Seconds for which the LAN address counts as the same: all interfaces are listed to find it."""
 _LOOPBACK = "lo"
 _ROUTE_UP = 0x1

@@ -8,10 +8,13 @@ import random
 import threading
 from collections.abc import Callable
 
+from msgspec import Struct
+
 from agent.boards.events import LineState
 from agent.clock import Clock, TrustedClock
 from agent.delivery.gate import Gate
 from agent.delivery.outcomes import learn_from
+from agent.kept import Kept
 from agent.parts import Alive, Bell
 from agent.periods import Period
 from agent.platform.client import PlatformClient
@@ -56,6 +59,7 @@ class Reporter:
         self._disk = disk
         self._lan_address = lan_address
         self._read_identity = read_identity
+        self._kept = Kept()
         self._number = 0
         self.bell = Bell()
         """Rung when a report is wanted at once."""
@@ -113,33 +117,58 @@ class Reporter:
         """The field `status`: a JSON object, its figures as text as in the document's example."""
         disk = self._disk()
         unit = UNITS[self._settings.disk_unit]
-        return json.dumps(
-            {
-                "diskUsagePercent": str(round(disk.percent)),
-                "diskSize": str(disk.size_bytes // unit),
-                "diskSurplusSize": str(disk.free_bytes // unit),
-                "diskStatus": int(disk.status),
-                "ip": self._lan_address(),
-                "channels": [
-                    self._channel(board, view)
-                    for board in self._switchboard.boards
-                    for view in self._switchboard.channels(board)
-                ],
-            },
-            ensure_ascii=False,
-            separators=(",", ":"),
+        state = _State(
+            percent=round(disk.percent),
+            size=disk.size_bytes // unit,
+            free=disk.free_bytes // unit,
+            disk=int(disk.status),
+            address=self._lan_address(),
+            ports=[
+                (board, view, self._switchboard.is_up(board, view.channel), self._talked(view))
+                for board in self._switchboard.boards
+                for view in self._switchboard.channels(board)
+            ],
         )
+        return self._kept.of("status", state, _written)
 
-    def _channel(self, board: int, view: ChannelView) -> dict[str, str]:
-        state = view.state if self._switchboard.is_up(board, view.channel) else None
-        talked = 0.0
-        if view.talking_since is not None:
-            talked = self._clock.monotonic() - view.talking_since.monotonic
-        return {
-            "ch": str(view.channel),
-            "state": str(int(state if state is not None else LineState.NOT_CONNECTED)),
-            "phone": view.phone,
-            "timelen": str(max(0, int(talked))),
-            "peer": str(int(view.peer)),
-            "serial": str(board),
-        }
+    def _talked(self, view: ChannelView) -> int:
+        """Whole seconds of the present call since its answer."""
+        if view.talking_since is None:
+            return 0
+        return max(0, int(self._clock.monotonic() - view.talking_since.monotonic))
+
+
+class _State(Struct, frozen=True):
+    """What a report tells."""
+
+    percent: int
+    size: int
+    free: int
+    disk: int
+    address: str
+    ports: list[tuple[int, ChannelView, bool, int]]
+    """The box's number, the port, whether its link is up, and seconds talked."""
+
+
+def _written(state: _State) -> str:
+    told = {
+        "diskUsagePercent": str(state.percent),
+        "diskSize": str(state.size),
+        "diskSurplusSize": str(state.free),
+        "diskStatus": state.disk,
+        "ip": state.address,
+        "channels": [_channel(*port) for port in state.ports],
+    }
+    return json.dumps(told, ensure_ascii=False, separators=(",", ":"))
+
+
+def _channel(board: int, view: ChannelView, up: bool, talked: int) -> dict[str, str]:
+    known = view.state if up and view.state is not None else LineState.NOT_CONNECTED
+    return {
+        "ch": str(view.channel),
+        "state": str(int(known)),
+        "phone": view.phone,
+        "timelen": str(talked),
+        "peer": str(int(view.peer)),
+        "serial": str(board),
+    }

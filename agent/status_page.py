@@ -61,6 +61,8 @@ class Page:
     def __init__(self, language: Language) -> None:
         self.language = language
         self._kept = Kept()
+        self._words: dict[str, str] = {}
+        """What a pen says without values: as much as stands in the code of the page."""
         style = (_PARTS / "status.css").read_text("utf-8")
         script = (_PARTS / "status.js").read_text("utf-8")
         frame = Template((_PARTS / "status.html").read_text("utf-8"))
@@ -79,16 +81,17 @@ class Page:
 
     def draw(self, told: dict[str, Any], samples: Sequence[Sample]) -> str:
         """Return the page of a status, as `agent.status.as_json` tells it, and of the last day."""
-        pen = Pen(self.language, told["updated"])
+        pen = Pen(self.language, told["updated"], self._words)
         # What a moment's date is told by, and what the chart ends with, besides.
         silent = [board["last_heard"] for board in told["boards"] if board["link"] != "up"]
         day = (samples, slot_of(told["updated"]), pen.today)
         source = (steady(told), told["started"], told["pid"], silent, day)
         settled = self._kept.of("settled", source, lambda _: self._settled(told, samples, pen))
+        disk = (told["disk"], _FILES(told["recordings"]), bool(told["boards"]))
         moving = {
             "stamp": f"{told['updated']:.3f}",
             "platform": platform_card(told, pen),
-            "disk": disk_card(told, pen),
+            "disk": self._kept.of("disk", disk, lambda _: disk_card(told, pen)),
             "clock": clock_card(told, pen),
             "written": pen.timed(marked("written at {time}"), told["updated"], seconds=True),
             "zone": pen.zone(),

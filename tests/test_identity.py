@@ -144,7 +144,7 @@ def test_without_ipv4_the_lan_address_is_the_ipv6_one(machine: Machine) -> None:
     assert lan_address(Identity(), machine.places, lambda: known) == "fe80::1"
 
 
-def test_the_lan_address_is_listed_once_a_minute(machine: Machine) -> None:
+def test_the_lan_address_is_listed_every_five_minutes(machine: Machine) -> None:
     machine.add("eth0", ETHERNET, physical=True)
     clock, leased = HandClock(), ["192.168.1.7", "192.168.1.9"]
     source = IdentitySource(

@@ -16,9 +16,13 @@ _SIZES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 class Pen:
     """Writes for one rendering: in one language, by the local time of one moment."""
 
-    def __init__(self, language: Language, now: float) -> None:
-        """`now` is UNIX seconds: a moment of the same day is told by its time alone."""
+    def __init__(self, language: Language, now: float, words: dict[str, str] | None = None) -> None:
+        """`now` is UNIX seconds: a moment of the same day is told by its time alone.
+
+        `words`: messages without values as they were said before, for pens of one language.
+        """
         self.language = language
+        self._words = {} if words is None else words
         self.now = now
         self.today = _local(now)[:10]
         """The date by which a moment of another day is told with its own."""
@@ -26,7 +30,12 @@ class Pen:
 
     def say(self, message: str, /, **values: object) -> str:
         """Return a message in the language, as text for the page."""
-        return escape(self.language.say(message, **values))
+        if values:
+            return escape(self.language.say(message, **values))
+        known = self._words.get(message)
+        if known is None:
+            known = self._words[message] = escape(self.language.say(message))
+        return known
 
     def count(self, singular: str, plural: str, number: int, /, **values: object) -> str:
         """Return the form of a message that goes with a number, as text for the page."""

@@ -5,9 +5,13 @@ understood.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import quote_plus
 
 from msgspec import Struct
+
+MOST_QUOTED = 4
+"""Values that are remembered as they go over the wire; the longest is a report's of a few KiB."""
 
 
 class HttpAnswer(Struct, frozen=True):
@@ -89,4 +93,10 @@ def _coded(value: str) -> str:
     # Most values need no other spelling, and to find that out by quote_plus takes the longest.
     if value.isalnum() and value.isascii():
         return value
+    return _quoted(value)
+
+
+@lru_cache(MOST_QUOTED)
+def _quoted(value: str) -> str:
+    # An idle gateway reports the same again and again, a kilobyte and a half.
     return quote_plus(value, encoding="utf-8", errors="replace")

@@ -10,7 +10,7 @@ from msgspec import Struct
 from agent.clock import Clock
 from agent.recordings.disk import Disk, DiskStatus, look, measured, room_left
 
-LOOK_AGAIN = 30.0
+LOOK_AGAIN = 60.0
 """Seconds between two whole looks at a disk that seems the same and sound: what a glance can't see,
 such as an entry of fstab for a mount that is not there, is seen so late at most."""
 

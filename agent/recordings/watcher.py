@@ -27,8 +27,8 @@ from agent.recordings.walks import Walks
 
 __all__ = ["FileKey", "FinishedFile", "GrowingFile", "RecordingWatcher", "WatcherView"]
 
-CHECK_SECONDS = 15.0
-"""Between looks whether the directory is still there and the same one."""
+CHECK_SECONDS = 30.0
+"""Between looks whether the directory is still there and the same one, which events tell mostly."""
 MISSED_SECONDS = 5.0
 """Between looks whether it has come back."""
 BLIND_SCAN_SECONDS = 30.0
