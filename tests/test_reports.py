@@ -159,6 +159,13 @@ def test_each_state_of_a_port_is_reported_as_its_number(box: Box, state: LineSta
     assert box.told()["channels"][0]["state"] == str(int(state))
 
 
+def test_a_report_is_written_anew_only_where_it_tells_something_else(box: Box) -> None:
+    first = box.reporter.status()
+    assert box.reporter.status() is first
+    box.say(1, LineState.RINGING)
+    assert box.reporter.status() != first
+
+
 def test_the_length_of_a_call_counts_from_its_answer(box: Box, clock: HandClock) -> None:
     box.say(2, LineState.RINGING)
     clock.turn(20)
