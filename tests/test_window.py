@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent.delivery.window import DAY, Hours, UploadWindow, parse_hours
@@ -117,6 +117,7 @@ def test_an_unreadable_period_is_none() -> None:
     period=st.tuples(st.integers(0, 23), st.integers(0, 24)),
     microseconds=st.integers(0, 86_400_000_000 - 1),
 )
+@example(configured=(0, 0), period=(0, 1), microseconds=86_400_000_000 - 1)
 def test_after_the_wait_it_is_open_and_not_before(
     configured: tuple[int, int], period: tuple[int, int], microseconds: int
 ) -> None:
@@ -134,5 +135,5 @@ def test_after_the_wait_it_is_open_and_not_before(
     else:
         arrival = now[0] + timedelta(seconds=wait, microseconds=1)
         assert arrival.hour * 60 + arrival.minute in common
-        now[0] = arrival - timedelta(seconds=min(wait, 1))
+        now[0] = arrival - timedelta(seconds=min(wait, 1), microseconds=1)
         assert made.opens_in() > 0
