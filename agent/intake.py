@@ -69,7 +69,8 @@ class Intake:
         self._alive = alive
         self._lock = threading.Lock()
         self._none_waits = False
-        """True: no recording waits for its call. Only `take`, and others' hands, change that."""
+        """True: no recording waits for its call. `take` alone lets one wait; what other hands do,
+        housekeeping finds, which asks in any case."""
 
     def known(self, keys: Sequence[FileKey]) -> set[FileKey]:
         """Tell the watcher which files need no further look."""

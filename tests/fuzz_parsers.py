@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import http.client
 import io
 import json
 import os
@@ -13,7 +12,6 @@ import zlib
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -39,7 +37,6 @@ from agent.platform.failures import PlatformFailure
 from agent.platform.judging import LONGEST_RETRY_AFTER, judge
 from agent.platform.listing import MOST_ENTRIES, CallToPlace, FunctionMessage, read_listing
 from agent.platform.multipart import MOST_NAME, wire_name
-from agent.platform.plain import plain_head
 from agent.platform.transport import inflated
 from agent.platform.wire import HttpAnswer
 from agent.problems import Health, Problem
@@ -54,6 +51,7 @@ from agent.switchboard import ChannelView
 from agent.text import printable
 from tests import audio_files
 from tests.fuzz_engine import Parser
+from tests.plain_heads import understood_alike
 
 CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\ud800-\udfff]")
 MOST_SHOWN = 6 * 2001
@@ -119,28 +117,10 @@ def _answer(data: bytes) -> None:
     assert answer.time is None or 1e9 <= answer.time <= LATEST
 
 
-class _Sent:
-    """Bytes in a socket's place, of which the library wants no more than a file."""
-
-    def __init__(self, data: bytes) -> None:
-        self.file = io.BytesIO(data)
-
-    def makefile(self, _mode: str) -> io.BytesIO:
-        return self.file
-
-
 def _head(data: bytes) -> None:
-    """Where a head counts as plain, the library finds the same in it, and nothing that matters."""
-    plain = plain_head(data)
-    # Of more lines the library wants none; these are bounded by their bytes.
-    if plain is None or data.count(b"\n", 0, plain.size) > 100:
-        return
-    source: Any = _Sent(data)
-    answer = http.client.HTTPResponse(source, method="POST")
-    answer.begin()
-    assert (answer.status, answer.version, answer.chunked, answer.will_close) == (200, 11, 0, False)
-    assert (source.file.tell(), answer.length) == (plain.size, plain.length)
-    assert not {"retry-after", "content-encoding"} & set(map(str.lower, answer.headers))
+    # Of more lines the library wants none; a plain head is bounded by its bytes.
+    if data.partition(b"\r\n\r\n")[0].count(b"\n") < 100:
+        understood_alike(data)
 
 
 def _http(data: bytes) -> None:
@@ -340,7 +320,9 @@ _HEADS = (
     b"HTTP/1.1 200 OK\r\nServer: nginx\r\nContent-Type: application/json\r\n"
     b"Connection: keep-alive\r\nContent-Length: 12\r\n\r\n",
     b"HTTP/1.1 200 OK\r\ncontent-length:  0\r\nDate: Mon, 30 Nov 2026 12:00:00 GMT\r\n\r\n",
-    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nRetry-After: 5\r\n\r\n0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nRetry-After: 5\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
 )
 _CONFIG = b"""\
 identity: {satellite: "00:1A:2B:3C:4D:5E"}

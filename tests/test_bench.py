@@ -24,7 +24,7 @@ from agent.simulation.bench.command import (
     measure,
     table,
 )
-from agent.simulation.bench.daemon import wait_until
+from agent.simulation.bench.daemon import TICKS, _kernel_time, wait_until
 from agent.simulation.bench.figures import Bench, Figure, Row, Unmeasurable, Verdict
 from agent.simulation.bench.rows import ROWS
 from agent.simulation.bench.sink import SinkProcess, sink
@@ -249,3 +249,11 @@ def test_a_limited_line_carries_no_more_than_it_may() -> None:
         post(server, b"x" * (MIB // 2), "multipart/form-data; boundary=x")
         counts = server.counts()
         assert counts.latest_ended - counts.latest_began >= 0.4
+
+
+def test_the_kernels_part_is_read_behind_a_name_that_holds_blanks_and_brackets(
+    tmp_path: Path,
+) -> None:
+    stat = tmp_path / "stat"
+    stat.write_text("7 (a b) c) S 1 7 7 0 -1 4194304 900 0 0 0 350 250 11 12 20 0 9 0 5400 1 2\n")
+    assert _kernel_time(stat) == 250 / TICKS

@@ -8,9 +8,9 @@ import sys
 import pytest
 
 
-def run(code: str) -> str:
-    """Run Python code in a fresh interpreter, after the platform's package was imported."""
-    words = [sys.executable, "-c", f"import sys, agent.platform.client, requests\n{code}"]
+def run(code: str, imports: str = "agent.platform.client, requests") -> str:
+    """Run Python code in a fresh interpreter, after these modules were imported."""
+    words = [sys.executable, "-c", f"import sys, {imports}\n{code}"]
     return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
 
 
@@ -20,9 +20,8 @@ def test_the_daemon_loads_neither_the_guesser_of_encodings_nor_the_speller_of_ho
 
 
 def test_the_daemon_loads_what_speaks_http_with_its_first_command_only() -> None:
-    words = [sys.executable, "-c", "import sys, agent.daemon; print(*sys.modules)"]
-    told = subprocess.run(words, check=True, capture_output=True, text=True).stdout.split()
-    assert not {"requests", "urllib3", "http.client", "ssl"} & set(told)
+    loaded = run("print(*sys.modules)", imports="agent.daemon").split()
+    assert not {"requests", "urllib3", "http.client", "ssl"} & set(loaded)
 
 
 def test_a_host_name_in_another_script_is_spelt_all_the_same() -> None:
@@ -43,6 +42,5 @@ def test_a_part_of_a_library_that_is_not_loaded_yet_can_be_imported(part: str) -
 
 
 def test_a_library_that_is_loaded_already_is_left_alone() -> None:
-    code = "import idna, agent.platform.later; print(hasattr(sys.modules['idna'], 'encode'))"
-    words = [sys.executable, "-c", f"import sys\n{code}"]
-    assert subprocess.run(words, check=True, capture_output=True, text=True).stdout == "True\n"
+    code = "print(hasattr(sys.modules['idna'], 'encode'))"
+    assert run(code, imports="idna, agent.platform.later") == "True"
